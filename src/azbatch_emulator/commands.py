@@ -1,0 +1,68 @@
+"""What a world asks of the outside: the engine carries these out through a runner, in order."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any, Literal
+
+Kind = Literal["start", "preparation", "task", "release"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Command:
+    """Base of all commands."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MakeNode(Command):
+    pool_id: str
+    node_id: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RemoveNode(Command):
+    """End whatever runs there, at once, and drop the node's directory."""
+
+    pool_id: str
+    node_id: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Run(Command):
+    """Run a command line on a node; answer with RunStarted, then RunEnded, both carrying `run`.
+
+    `spec` is the wire body of the start, preparation, release or ordinary task (commandLine,
+    resourceFiles, outputFiles, environmentSettings, userIdentity, containerSettings).
+    `directory` is the task directory relative to the node's root, `workitems/<job>/job-1/<task>` or
+    `startup`. `environment` holds Batch's own AZ_BATCH_* values that are not paths; the runner adds the paths.
+    """
+
+    run: str  # unique name of this start
+    kind: Kind
+    pool_id: str
+    node_id: str
+    job_id: str | None
+    task_id: str | None
+    spec: Mapping[str, Any]
+    directory: str
+    preparation_directory: str | None
+    environment: Mapping[str, str]
+    max_wall_clock: timedelta | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Kill(Command):
+    """End a run, all its processes; no RunEnded is expected any more (a late one is ignored)."""
+
+    run: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DropDirectory(Command):
+    """Delete a task's directory: its task or job was deleted, or its retention time ended."""
+
+    pool_id: str
+    node_id: str
+    directory: str

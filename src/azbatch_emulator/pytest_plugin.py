@@ -1,0 +1,1 @@
+"""pytest fixtures of the emulator (filled in with the launcher)."""
