@@ -81,9 +81,7 @@ class Refused(Exception):
     `values` are the key/value details of the body.
     """
 
-    def __init__(
-        self, code: str, values: Mapping[str, str] | None = None, message: str | None = None
-    ) -> None:
+    def __init__(self, code: str, values: Mapping[str, str] | None = None, message: str | None = None) -> None:
         super().__init__(message or code)
         self.code = code
         self.values = dict(values or {})
@@ -180,12 +178,8 @@ class Node:
     total_run: int = 0
     total_succeeded: int = 0
     recent: tuple[RecentTask, ...] = ()
-    jobs_prepared: Mapping[str, Execution] = field(
-        default_factory=dict
-    )  # job id -> preparation task on this node
-    jobs_released: Mapping[str, Execution] = field(
-        default_factory=dict
-    )  # job id -> release task on this node
+    jobs_prepared: Mapping[str, Execution] = field(default_factory=dict)  # job id -> preparation task on this node
+    jobs_released: Mapping[str, Execution] = field(default_factory=dict)  # job id -> release task on this node
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

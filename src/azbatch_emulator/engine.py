@@ -1,0 +1,137 @@
+"""The engine: owns a world, its clock and its runner, and makes events of requests, reports and passing time."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+from collections import deque
+from collections.abc import Callable
+
+from azbatch_emulator.clock import Clock
+from azbatch_emulator.commands import Command, DropDirectory, Kill, MakeNode, RemoveNode, Run
+from azbatch_emulator.events import Event, TimePassed
+from azbatch_emulator.profile import Profile
+from azbatch_emulator.runners import Runner
+from azbatch_emulator.world import Applied, World
+
+log = logging.getLogger(__name__)
+
+
+class Engine:
+    """All methods belong to one event loop's thread; `submit` never awaits, so each request is atomic."""
+
+    def __init__(self, *, clock: Clock, runner: Runner, profile: Profile, rng: random.Random) -> None:
+        self.clock = clock
+        self.runner = runner
+        self._profile = profile
+        self._rng = rng
+        self.world = World(profile, rng, clock.now())
+        self._reports: deque[Event] = deque()
+        self._draining = False
+        self._timer: asyncio.Task[None] | None = None
+        self._wake = asyncio.Event()
+        self._changed = asyncio.Event()
+
+    def start(self) -> None:
+        """Begin to let time pass. Needs a running event loop."""
+        self._timer = asyncio.get_running_loop().create_task(self._let_time_pass())
+
+    async def close(self) -> None:
+        """Stop time and end every run."""
+        if self._timer is not None:
+            self._timer.cancel()
+            await asyncio.gather(self._timer, return_exceptions=True)
+        await self.runner.close()
+
+    async def reset(self) -> None:
+        """Forget everything: an empty account, no run left."""
+        await self.runner.close()
+        self._reports.clear()
+        self.world = World(self._profile, self._rng, self.clock.now())
+        self._wake.set()
+
+    def submit(self, event: Event) -> Applied:
+        """Apply an event now and hand its commands to the runner. Raises Refused."""
+        applied = self.world.apply(event, self.clock.now())
+        self._carry_out(applied.commands)
+        self._drain()
+        self._note()
+        return applied
+
+    def report(self, event: Event) -> None:
+        """Take a runner's report; those made while another is handled wait their turn."""
+        self._reports.append(event)
+        if not self._draining:
+            self._drain()
+            self._note()
+
+    async def wait_for(self, condition: Callable[[World], bool], timeout: float = 60.0) -> None:
+        """Return once the world meets a condition. Raises TimeoutError."""
+        async with asyncio.timeout(timeout):
+            while not condition(self.world):
+                self._changed.clear()
+                await self._changed.wait()
+
+    def _note(self) -> None:
+        self._wake.set()
+        self._changed.set()
+
+    def _drain(self) -> None:
+        if self._draining:
+            return
+        self._draining = True
+        try:
+            while self._reports:
+                self._carry_out(self.world.apply(self._reports.popleft(), self.clock.now()).commands)
+        finally:
+            self._draining = False
+
+    def _carry_out(self, commands: tuple[Command, ...]) -> None:
+        # While commands are carried out, an instant runner's reports queue up instead of nesting.
+        outer, self._draining = self._draining, True
+        try:
+            for command in commands:
+                self._do(command)
+        finally:
+            self._draining = outer
+
+    def _do(self, command: Command) -> None:
+        match command:
+            case Run():
+                self.runner.start(command, self.report)
+            case Kill():
+                self.runner.kill(command)
+            case MakeNode():
+                self.runner.make_node(command)
+            case RemoveNode():
+                self.runner.remove_node(command)
+            case DropDirectory():
+                self.runner.drop_directory(command)
+            case _:
+                raise TypeError(f"no runner method for {command!r}")
+
+    async def _let_time_pass(self) -> None:
+        while True:
+            self._wake.clear()
+            due = self.world.next_due()
+            if due is None:
+                await self._wake.wait()
+            elif due <= self.clock.now():
+                self.submit(TimePassed())
+                await asyncio.sleep(0)
+            else:
+                await self._sleep_or_wake(due)
+
+    async def _sleep_or_wake(self, due: object) -> None:
+        loop = asyncio.get_running_loop()
+        waiters = [
+            loop.create_task(self.clock.sleep_until(due)),  # type: ignore[arg-type]
+            loop.create_task(self._wake.wait()),
+        ]
+        try:
+            await asyncio.wait(waiters, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for waiter in waiters:
+                waiter.cancel()
+            await asyncio.gather(*waiters, return_exceptions=True)

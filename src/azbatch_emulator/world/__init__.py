@@ -1,0 +1,196 @@
+"""The world: everything the service knows, changed only by `apply(event, now)`. No I/O, no clock, no threads."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Any
+
+from azbatch_emulator import events
+from azbatch_emulator.commands import Command
+from azbatch_emulator.profile import Profile
+from azbatch_emulator.records import AutoScaleRun, Job, Node, NodeState, Pool, Refused, Task, TaskState
+from azbatch_emulator.world import autoscaling, jobs, nodes, pools, tasks
+from azbatch_emulator.world.state import ActiveRun, Counts, State
+
+__all__ = ["Applied", "Counts", "World"]
+
+
+@dataclass(frozen=True, slots=True)
+class Applied:
+    """What an event led to: commands for the outside, in order, and the outcome of each task of an AddTasks."""
+
+    commands: tuple[Command, ...]
+    results: tuple[Task | Refused, ...] = ()
+
+
+Handler = Callable[[State, Any, datetime], Any]
+
+
+def _run_ended(state: State, event: events.RunEnded, now: datetime) -> None:
+    run = state.runs.get(event.run)
+    if run is not None:
+        _ENDED[run.kind](state, event.run, event.exit_code, event.failure, now)
+
+
+_ENDED: dict[str, Callable[..., None]] = {
+    "start": nodes.start_task_ended,
+    "preparation": jobs.preparation_ended,
+    "task": tasks.ended,
+    "release": jobs.release_ended,
+}
+
+
+def _add_pool(state: State, event: events.AddPool, now: datetime) -> None:
+    jobs.pool_added(state, pools.add(state, event, now).id)
+
+
+def _set_quota(state: State, event: events.SetQuota, _now: datetime) -> None:
+    state.quota_dedicated, state.quota_spot = event.dedicated_cores, event.spot_cores
+
+
+def _ignore(_state: State, _event: events.Event, _now: datetime) -> None:
+    """The world learns nothing new from this report."""
+
+
+_HANDLERS: dict[type[events.Event], Handler] = {
+    events.AddPool: _add_pool,
+    events.PatchPool: pools.patch,
+    events.DeletePool: pools.delete,
+    events.ResizePool: pools.resize,
+    events.StopResize: pools.stop_resize,
+    events.EnableAutoScale: pools.enable_autoscale,
+    events.DisableAutoScale: pools.disable_autoscale,
+    events.RemoveNodes: pools.remove_nodes,
+    events.RebootNode: nodes.reboot,
+    events.SetNodeScheduling: nodes.set_scheduling,
+    events.AddJob: jobs.add,
+    events.PatchJob: jobs.patch,
+    events.DisableJob: jobs.disable,
+    events.EnableJob: jobs.enable,
+    events.TerminateJob: jobs.terminate,
+    events.DeleteJob: jobs.delete,
+    events.AddTasks: tasks.add,
+    events.ReplaceTask: tasks.replace_constraints,
+    events.TerminateTask: tasks.terminate,
+    events.DeleteTask: tasks.delete,
+    events.ReactivateTask: tasks.reactivate,
+    events.RunStarted: _ignore,
+    events.RunEnded: _run_ended,
+    events.PreemptNode: nodes.preempt,
+    events.BreakNode: nodes.break_node,
+    events.SetQuota: _set_quota,
+    events.FailStartTasks: nodes.fail_start_tasks,
+}
+
+_TIMERS: dict[str, Callable[..., None]] = {
+    "allocate": pools.allocate,
+    "settle": pools.settle,
+    "timeout": pools.time_out,
+    "booted": nodes.booted,
+    "left": nodes.left,
+    "restored": nodes.restored,
+    "sample": autoscaling.sample,
+    "autoscale": autoscaling.evaluate_now,
+    "job limit": jobs.out_of_time,
+    "retention": tasks.retention_over,
+}
+
+
+class World:
+    """Reads are properties and queries; the only write is `apply`."""
+
+    def __init__(self, profile: Profile, rng: random.Random, started: datetime) -> None:
+        self._state = State(profile, rng, started)
+
+    def apply(self, event: events.Event, now: datetime) -> Applied:
+        """Change the world by one event.
+
+        Raises Refused, with nothing changed, where the service would refuse the request.
+        """
+        state = self._state
+        assert not state.out
+        results: Any = None
+        if isinstance(event, events.TimePassed):
+            while (happening := state.pop_due(now)) is not None:
+                _TIMERS[happening[0]](state, *happening[1:], now)
+                self._place(now)
+        else:
+            results = _HANDLERS[type(event)](state, event, now)
+            self._place(now)
+        commands, state.out = tuple(state.out), []
+        return Applied(commands, results if isinstance(event, events.AddTasks) else ())
+
+    def _place(self, now: datetime) -> None:
+        while self._state.dirty:
+            tasks.place_waiting(self._state, self._state.dirty.pop(), now)
+
+    def next_due(self) -> datetime | None:
+        """When TimePassed is to be applied next; None while nothing is awaited."""
+        return self._state.next_due()
+
+    # Reading
+
+    @property
+    def pools(self) -> Mapping[str, Pool]:
+        return self._state.pools
+
+    @property
+    def jobs(self) -> Mapping[str, Job]:
+        return self._state.jobs
+
+    @property
+    def nodes(self) -> Mapping[str, Mapping[str, Node]]:
+        return self._state.nodes
+
+    @property
+    def runs(self) -> Mapping[str, ActiveRun]:
+        return self._state.runs
+
+    def tasks(self, job_id: str) -> Mapping[str, Task]:
+        """The job's tasks by lower-cased id, in order of adding. Raises Refused(JobNotFound)."""
+        self._state.job(job_id)
+        return self._state.tasks[job_id.lower()].all
+
+    def tasks_in_state(self, job_id: str, state: TaskState) -> Iterator[Task]:
+        """The tasks of one state, in order of entering it, without looking at the others."""
+        self._state.job(job_id)
+        book = self._state.tasks[job_id.lower()]
+        return (book.all[key] for key in list(book.by_state[state]))
+
+    def pool(self, pool_id: str) -> Pool:
+        """Raises Refused(PoolNotFound)."""
+        return self._state.pool(pool_id)
+
+    def node(self, pool_id: str, node_id: str) -> Node:
+        """Raises Refused(PoolNotFound | NodeNotFound)."""
+        return self._state.node(pool_id, node_id)
+
+    def job(self, job_id: str) -> Job:
+        """Raises Refused(JobNotFound)."""
+        return self._state.job(job_id)
+
+    def task(self, job_id: str, task_id: str) -> Task:
+        """Raises Refused(JobNotFound | TaskNotFound)."""
+        return self._state.task(job_id, task_id)
+
+    def task_counts(self, job_id: str) -> tuple[Counts, Counts]:
+        """Tasks and slots of the job by state: (tasks, slots). Raises Refused(JobNotFound)."""
+        self._state.job(job_id)
+        book = self._state.tasks[job_id.lower()]
+        return replace(book.tasks), replace(book.slots)
+
+    def node_counts(self, pool_id: str) -> tuple[Mapping[NodeState, int], Mapping[NodeState, int]]:
+        """Nodes by state: (dedicated, spot). Raises Refused(PoolNotFound)."""
+        pool = self._state.pool(pool_id)
+        dedicated = dict.fromkeys(NodeState, 0)
+        spot = dict.fromkeys(NodeState, 0)
+        for node in self._state.nodes[pool.id.lower()].values():
+            (dedicated if node.dedicated else spot)[node.state] += 1
+        return dedicated, spot
+
+    def evaluate(self, pool_id: str, formula: str, now: datetime) -> AutoScaleRun:
+        """What the formula would do to the pool at `now`; nothing changes. Raises Refused(PoolNotFound)."""
+        return autoscaling.run(self._state, self._state.pool(pool_id), formula, now)[0]

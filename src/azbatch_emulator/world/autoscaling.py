@@ -1,0 +1,112 @@
+"""Automatic scaling: sampling a pool's metrics, evaluating its formula, applying what it says."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import datetime
+
+from azbatch_emulator.autoscale import FormulaError, evaluate
+from azbatch_emulator.records import (
+    AllocationState,
+    AutoScaleRun,
+    DeallocationOption,
+    Fault,
+    JobState,
+    NodeState,
+    Pool,
+    PoolState,
+)
+from azbatch_emulator.world import pools
+from azbatch_emulator.world.state import SCHEDULABLE, State
+
+EVALUATION_ERROR = "AutoScalingFormulaEvaluationError"
+
+
+def sample(state: State, key: str, created: datetime, now: datetime) -> None:
+    """Record one sample of the pool and ask for the next; a pool made anew under the name has its own samples."""
+    pool = state.pools.get(key)
+    if pool is None or pool.created != created:
+        return
+    state.history[key].record(state.service_time(now), metrics(state, pool))
+    state.after(now, state.profile.sample_period / state.profile.speed, "sample", key, created)
+
+
+def metrics(state: State, pool: Pool) -> dict[str, float]:
+    """The service-defined variables of one pool at this moment. $ActiveTasks leaves dependency-blocked tasks out."""
+    members = list(state.nodes[pool.id.lower()].values())
+    active = running = succeeded = failed = 0
+    for job in state.jobs.values():
+        if job.pool_id.lower() != pool.id.lower():
+            continue
+        book = state.tasks[job.id.lower()]
+        running += book.tasks.running
+        succeeded += book.tasks.succeeded
+        failed += book.tasks.failed
+        if job.state is JobState.ACTIVE:
+            active += book.tasks.active - len(book.blocked)
+    usable = sum(node.state in SCHEDULABLE for node in members)
+    values = {
+        "$ActiveTasks": active,
+        "$RunningTasks": running,
+        "$PendingTasks": active + running,
+        "$SucceededTasks": succeeded,
+        "$FailedTasks": failed,
+        "$TaskSlotsPerNode": pool.slots_per_node,
+        "$CurrentDedicatedNodes": sum(node.dedicated for node in members),
+        "$CurrentLowPriorityNodes": sum(not node.dedicated for node in members),
+        "$PreemptedNodeCount": sum(node.state is NodeState.PREEMPTED for node in members),
+        "$UsableNodeCount": usable,
+        "$SampleNodeCount": usable,
+    }
+    # Machine metrics: how busy the slots are stands for the processor; the rest has no source here and is level.
+    busy = sum(node.slots_used for node in members)
+    slots = sum(node.slots for node in members)
+    values["$CPUPercent"] = 100 * busy // slots if slots else 0
+    return {name: float(value) for name, value in values.items()}
+
+
+def run(state: State, pool: Pool, formula: str, now: datetime) -> tuple[AutoScaleRun, Pool]:
+    """Evaluate a formula against the pool's samples: the outcome, and the pool with the targets it asks for."""
+    current = (pool.target_dedicated, pool.target_spot, str(pool.deallocation))
+    values = metrics(state, pool)
+    service_now = state.service_time(now)
+    try:
+        outcome = evaluate(
+            formula,
+            metrics=state.history[pool.id.lower()],
+            present=values,
+            now=service_now,
+            random=state.rng,
+            current=current,
+        )
+    except FormulaError as error:
+        fault = Fault(code=EVALUATION_ERROR, message=f"Line {error.line}, Col {error.column}: {error.message}")
+        kept = f"$TargetDedicatedNodes={current[0]};$TargetLowPriorityNodes={current[1]};$NodeDeallocationOption={current[2]}"
+        return AutoScaleRun(timestamp=now, results=kept, error=fault), pool
+    wanted = replace(
+        pool,
+        target_dedicated=max(0, outcome.target_dedicated),
+        target_spot=max(0, outcome.target_spot),
+        deallocation=DeallocationOption(outcome.deallocation),
+    )
+    return AutoScaleRun(timestamp=now, results=outcome.results), wanted
+
+
+def evaluate_now(state: State, key: str, stamp: datetime, now: datetime) -> None:
+    """An evaluation is due: `stamp` tells whether the formula it was asked for is still the present one."""
+    pool = state.pools.get(key)
+    if pool is None or pool.autoscale_formula is None or pool.state is not PoolState.ACTIVE:
+        return
+    newest = state.autoscale_stamp.get(key)
+    if newest is not None and stamp < newest:
+        return
+    state.autoscale_stamp[key] = stamp
+    state.after(now, pool.autoscale_interval / state.profile.speed, "autoscale", key, stamp)
+    if pool.allocation_state is not AllocationState.STEADY:
+        return
+    outcome, wanted = run(state, pool, pool.autoscale_formula, now)
+    changed = (wanted.target_dedicated, wanted.target_spot) != (pool.target_dedicated, pool.target_spot)
+    wanted = replace(wanted, autoscale_run=outcome)
+    state.pools[key] = wanted
+    if changed:
+        pools.begin_resize(state, wanted, now)

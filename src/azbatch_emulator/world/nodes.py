@@ -1,0 +1,272 @@
+"""Compute nodes: coming, booting, start tasks, leaving, and the faults that befall them."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import datetime, timedelta
+from typing import Any
+
+from azbatch_emulator import events
+from azbatch_emulator.commands import Kill, MakeNode, RemoveNode, Run
+from azbatch_emulator.lifecycle.node import NODE, NodeHappening
+from azbatch_emulator.records import (
+    DeallocationOption,
+    Execution,
+    Fault,
+    Node,
+    NodeState,
+    Pool,
+    Refused,
+    SchedulingState,
+)
+from azbatch_emulator.world import pools, tasks
+from azbatch_emulator.world.state import ActiveRun, State
+
+
+def step(state: State, node: Node, happening: NodeHappening, now: datetime, /, **changes: Any) -> Node | None:
+    """Take the node along its table and store it; None, and nothing changed, where the table has no such row."""
+    after = NODE.step(node.state, happening)
+    if after is None:
+        return None
+    since = node.state_since if after is node.state else now
+    node = replace(node, state=after, state_since=since, **changes)
+    state.put_node(node)
+    return node
+
+
+def create(state: State, pool: Pool, dedicated: bool, now: datetime) -> None:
+    suffix = "d" if dedicated else "p"
+    number = state.rng.getrandbits(256)
+    node = Node(
+        pool_id=pool.id,
+        id=f"tvmps_{number:064x}_{suffix}",
+        dedicated=dedicated,
+        ip=f"10.0.{number >> 8 & 255}.{4 + number % 250}",
+        vm_size=str(pool.spec.get("vmSize", "")).lower(),
+        slots=pool.slots_per_node,
+        state_since=now,
+        allocation_time=now,
+    )
+    state.put_node(node)
+    state.out.append(MakeNode(pool_id=pool.id, node_id=node.id))
+    step(state, node, NodeHappening.ALLOCATED, now)
+    _boot_later(state, node, now)
+
+
+def _boot_later(state: State, node: Node, now: datetime) -> None:
+    state.after(now, state.profile.boot, "booted", node.pool_id.lower(), node.id, now)
+
+
+def _current(state: State, pool: str, node_id: str) -> Node | None:
+    return state.nodes.get(pool, {}).get(node_id.lower())
+
+
+def booted(state: State, pool: str, node_id: str, since: datetime, now: datetime) -> None:
+    """The machine is up: its start task runs, or it is ready. A boot that was overtaken is ignored."""
+    node = _current(state, pool, node_id)
+    if node is None or node.state not in {NodeState.STARTING, NodeState.REBOOTING, NodeState.REIMAGING}:
+        return
+    if node.state_since != since:
+        return
+    spec = state.pools[pool].spec.get("startTask")
+    prepared = {job: run for job, run in node.jobs_prepared.items() if run.result == "success"}
+    node = replace(node, last_boot_time=now, jobs_prepared=prepared, start_task=None)
+    if not spec:
+        step(state, node, NodeHappening.READY, now)
+        return
+    _run_start_task(state, node, spec, now, Execution())
+
+
+def _run_start_task(state: State, node: Node, spec: Any, now: datetime, before: Execution) -> None:
+    execution = replace(
+        before, state="running", start_time=now, end_time=None, exit_code=None, result=None, failure=None
+    )
+    waits = spec.get("waitForSuccess", True)
+    happening = NodeHappening.START_TASK_BEGINS if waits else NodeHappening.READY
+    moved = step(state, node, happening, now, start_task=execution)
+    if moved is None:
+        moved = replace(node, start_task=execution)
+        state.put_node(moved)
+    name = state.new_run(ActiveRun("start", node.pool_id.lower(), node.id.lower()))
+    state.out.append(
+        Run(
+            run=name,
+            kind="start",
+            pool_id=node.pool_id,
+            node_id=node.id,
+            job_id=None,
+            task_id=None,
+            spec=spec,
+            directory="startup",
+            preparation_directory=None,
+            environment=environment(node),
+            max_wall_clock=None,
+        )
+    )
+    failing = state.failing_starts.get(node.pool_id.lower())
+    if failing:
+        exit_code = failing.pop(0)
+        state.out[-1:] = []
+        start_task_ended(state, name, exit_code, tasks.exit_fault(exit_code), now)
+
+
+def environment(node: Node) -> dict[str, str]:
+    """Batch's own variables that are no paths and belong to every command on the node."""
+    return {
+        "AZ_BATCH_POOL_ID": node.pool_id,
+        "AZ_BATCH_NODE_ID": node.id,
+        "AZ_BATCH_NODE_IS_DEDICATED": "true" if node.dedicated else "false",
+    }
+
+
+def start_task_ended(state: State, name: str, exit_code: int | None, failure: Fault | None, now: datetime) -> None:
+    run = state.end_run(name)
+    node = _current(state, run.pool, run.node) if run else None
+    if run is None or node is None or node.start_task is None:
+        return
+    spec = state.pools[run.pool].spec.get("startTask") or {}
+    good = exit_code == 0 and failure is None
+    execution = replace(
+        node.start_task,
+        state="completed",
+        end_time=now,
+        exit_code=exit_code,
+        failure=failure,
+        result="success" if good else "failure",
+    )
+    retries = int(spec.get("maxTaskRetryCount", 0))
+    if not good and exit_code is not None and (retries == -1 or execution.retry_count < retries):
+        execution = replace(execution, retry_count=execution.retry_count + 1, last_retry_time=now)
+        _run_start_task(state, node, spec, now, execution)
+        return
+    if node.state is not NodeState.WAITING_FOR_START_TASK:
+        state.put_node(replace(node, start_task=execution))
+    else:
+        step(
+            state,
+            node,
+            NodeHappening.READY if good else NodeHappening.START_TASK_FAILED,
+            now,
+            start_task=execution,
+        )
+
+
+# Leaving and faults
+
+
+def leave(state: State, node: Node, option: DeallocationOption, now: datetime) -> None:
+    """Take the node out of its pool; with `taskcompletion` only after its tasks have ended."""
+    waits = option in {DeallocationOption.TASK_COMPLETION, DeallocationOption.RETAINED_DATA}
+    left = step(state, node, NodeHappening.LEAVE, now)
+    if left is None:
+        return
+    if not (waits and left.running_tasks):
+        lose_tasks(state, left, now, terminate=option is DeallocationOption.TERMINATE)
+        state.after(now, timedelta(0), "left", left.pool_id.lower(), left.id)
+
+
+def left(state: State, pool: str, node_id: str, now: datetime) -> None:
+    node = _current(state, pool, node_id)
+    if node is None or node.state is not NodeState.LEAVING_POOL:
+        return
+    lose_tasks(state, node, now)
+    node = _current(state, pool, node_id)
+    assert node is not None
+    state.drop_node(node)
+    state.out.append(RemoveNode(pool_id=node.pool_id, node_id=node.id))
+    pools.settle(state, pool, now)
+
+
+def lose_tasks(state: State, node: Node, now: datetime, *, terminate: bool = False) -> None:
+    """End everything that runs on the node: its tasks go back to the queue, or are terminated."""
+    for name in list(state.node_runs.get((node.pool_id.lower(), node.id.lower()), {})):
+        state.out.append(Kill(run=name))
+        tasks.lost(state, name, now, terminate=terminate)
+    tasks.requeue_preparing(state, node, now)
+
+
+def preempt(state: State, event: events.PreemptNode, now: datetime) -> None:
+    node = state.node(event.pool_id, event.node_id)
+    if node.dedicated:
+        raise Refused("OperationInvalidForCurrentState", message="Only spot nodes are preempted.")
+    if step(state, node, NodeHappening.PREEMPTED, now) is None:
+        raise Refused("OperationInvalidForCurrentState")
+    lose_tasks(state, state.node(event.pool_id, event.node_id), now)
+    state.after(now, state.profile.restore, "restored", node.pool_id.lower(), node.id)
+
+
+def restored(state: State, pool: str, node_id: str, now: datetime) -> None:
+    """Capacity is back: the preempted node is a new machine with the same name."""
+    node = _current(state, pool, node_id)
+    if node is None or node.state is not NodeState.PREEMPTED:
+        return
+    state.out.append(RemoveNode(pool_id=node.pool_id, node_id=node.id))
+    state.out.append(MakeNode(pool_id=node.pool_id, node_id=node.id))
+    moved = step(state, replace(node, jobs_prepared={}), NodeHappening.RESTORED, now)
+    assert moved is not None
+    _boot_later(state, moved, now)
+
+
+def break_node(state: State, event: events.BreakNode, now: datetime) -> None:
+    node = state.node(event.pool_id, event.node_id)
+    if step(state, node, NodeHappening.BROKEN, now, errors=(event.fault,)) is None:
+        raise Refused("OperationInvalidForCurrentState")
+    lose_tasks(state, state.node(event.pool_id, event.node_id), now)
+
+
+def fail_start_tasks(state: State, event: events.FailStartTasks, _now: datetime) -> None:
+    pool = state.pool(event.pool_id)
+    state.failing_starts.setdefault(pool.id.lower(), []).extend([event.exit_code] * event.count)
+
+
+def reboot(state: State, event: events.RebootNode, now: datetime) -> None:
+    node = state.node(event.pool_id, event.node_id)
+    happening = NodeHappening.REIMAGE if event.reimage else NodeHappening.REBOOT
+    if NODE.step(node.state, happening) is None:
+        raise Refused("OperationInvalidForCurrentState")
+    lose_tasks(state, node, now, terminate=event.option is DeallocationOption.TERMINATE)
+    node = state.node(event.pool_id, event.node_id)
+    if event.reimage:
+        state.out.append(RemoveNode(pool_id=node.pool_id, node_id=node.id))
+        state.out.append(MakeNode(pool_id=node.pool_id, node_id=node.id))
+        node = replace(node, jobs_prepared={}, recent=())
+    moved = step(state, node, happening, now, errors=())
+    assert moved is not None
+    _boot_later(state, moved, now)
+
+
+def set_scheduling(state: State, event: events.SetNodeScheduling, now: datetime) -> None:
+    node = state.node(event.pool_id, event.node_id)
+    wanted = SchedulingState.ENABLED if event.enabled else SchedulingState.DISABLED
+    if node.scheduling is wanted:
+        raise Refused("NodeAlreadyInTargetSchedulingState")
+    if event.enabled:
+        if NODE.step(node.state, NodeHappening.ENABLED) is None:
+            state.put_node(replace(node, scheduling=wanted))
+            return
+        moved = step(state, node, NodeHappening.ENABLED, now, scheduling=wanted)
+        if moved is not None and moved.running_tasks:
+            step(state, moved, NodeHappening.TASK_PLACED, now)
+        return
+    state.put_node(replace(node, scheduling=wanted))
+    if event.option is not DeallocationOption.TASK_COMPLETION:
+        lose_tasks(
+            state,
+            state.node(event.pool_id, event.node_id),
+            now,
+            terminate=event.option is DeallocationOption.TERMINATE,
+        )
+    step(state, state.node(event.pool_id, event.node_id), NodeHappening.DISABLED, now)
+
+
+def loaded(state: State, node: Node, slots: int, count: int, now: datetime, **changes: Any) -> Node:
+    """The node took up (or gave back) slots and tasks."""
+    node = replace(node, slots_used=node.slots_used + slots, running_tasks=node.running_tasks + count, **changes)
+    happening = NodeHappening.LAST_TASK_ENDED if node.running_tasks == 0 else NodeHappening.TASK_PLACED
+    moved = step(state, node, happening, now)
+    if moved is None:
+        state.put_node(node)
+        return node
+    if moved.state is NodeState.LEAVING_POOL:
+        state.after(now, timedelta(0), "left", moved.pool_id.lower(), moved.id)
+    return moved
