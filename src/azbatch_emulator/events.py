@@ -203,7 +203,7 @@ class BreakNode(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SetQuota(Event):
-    """Cores an account may hold; beyond it a resize ends with AccountCoreQuotaReached / AccountLowPriorityCoreQuotaReached."""
+    """Cores an account may hold (None: any number); a resize beyond ends with AccountCoreQuotaReached."""
 
     dedicated_cores: int | None = None
     spot_cores: int | None = None

@@ -213,6 +213,7 @@ class Task:
     execution: Execution = Execution()
     pool_id: str | None = None  # where it runs or ran
     node_id: str | None = None
+    number: int = 0  # grows with each task added; lists are in this order
     attempt: int = 0  # counts starts, so that a late report of an earlier start is recognised
 
     @property

@@ -71,6 +71,18 @@ def _vectors(function: Callable[[float, float], float]) -> Callable[[list[float]
     return apply
 
 
+def _each_left(function: Callable[[float, float], float]) -> Callable[[list[float], float], list[float]]:
+    return lambda items, number: [function(item, number) for item in items]
+
+
+def _each_right(function: Callable[[float, float], float]) -> Callable[[float, list[float]], list[float]]:
+    return lambda number, items: [function(number, item) for item in items]
+
+
+def _as_double(compare: Callable[[Any, Any], bool]) -> Callable[[Any, Any], float]:
+    return lambda left, right: float(compare(left, right))
+
+
 def _operators() -> dict[tuple[str, str, str], Callable[[Any, Any], Value]]:
     table: dict[tuple[str, str, str], Callable[[Any, Any], Value]] = {
         ("timeinterval", "*", "double"): lambda a, b: a * b,
@@ -88,11 +100,11 @@ def _operators() -> dict[tuple[str, str, str], Callable[[Any, Any], Value]]:
     for sign, function in _ARITHMETIC.items():
         table[("double", sign, "double")] = function
         table[("doubleVec", sign, "doubleVec")] = _vectors(function)
-        table[("doubleVec", sign, "double")] = lambda a, b, f=function: [f(x, b) for x in a]
-        table[("double", sign, "doubleVec")] = lambda a, b, f=function: [f(a, x) for x in b]
+        table[("doubleVec", sign, "double")] = _each_left(function)
+        table[("double", sign, "doubleVec")] = _each_right(function)
     for sign, compare in _COMPARISONS.items():
         for kind in ("double", "string", "timestamp", "timeinterval"):
-            table[(kind, sign, kind)] = lambda a, b, f=compare: float(f(a, b))
+            table[(kind, sign, kind)] = _as_double(compare)
     return table
 
 
@@ -100,7 +112,7 @@ OPERATORS = _operators()
 
 
 def combine(left: Value, sign: str, right: Value) -> Value:
-    """`left sign right`. Raises TypeError where the types do not go together, ValueError or OverflowError for bad operands."""
+    """`left sign right`. Raises TypeError for types that do not go together, ValueError or OverflowError for operands."""
     left, right = plain(left), plain(right)
     function = OPERATORS.get((type_name(left), sign, type_name(right)))
     if function is None:

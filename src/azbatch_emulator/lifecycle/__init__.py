@@ -10,5 +10,5 @@ TABLES = (POOL, ALLOCATION, NODE, JOB, TASK)
 
 def page() -> str:
     """The text of docs/lifecycles.md."""
-    head = "# Lifecycles\n\nDrawn from the tables in `azbatch_emulator/lifecycle/` by `python -m azbatch_emulator.lifecycle`.\n"
+    head = "# Lifecycles\n\nDrawn from `azbatch_emulator/lifecycle/` by `python -m azbatch_emulator.lifecycle`.\n"
     return head + "".join(f"\n## {table.name.capitalize()}\n\n```mermaid\n{table.mermaid()}\n```\n" for table in TABLES)

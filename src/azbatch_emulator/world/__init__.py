@@ -160,6 +160,17 @@ class World:
         book = self._state.tasks[job_id.lower()]
         return (book.all[key] for key in list(book.by_state[state]))
 
+    def tasks_in_state_since(self, job_id: str, state: TaskState, since: datetime) -> list[Task]:
+        """The tasks that entered the state at or after a time, in order of entering, without looking at older ones."""
+        self._state.job(job_id)
+        book = self._state.tasks[job_id.lower()]
+        found: list[Task] = []
+        for key in reversed(book.by_state[state]):
+            if book.all[key].state_since < since:
+                break
+            found.append(book.all[key])
+        return found[::-1]
+
     def pool(self, pool_id: str) -> Pool:
         """Raises Refused(PoolNotFound)."""
         return self._state.pool(pool_id)

@@ -81,7 +81,8 @@ def run(state: State, pool: Pool, formula: str, now: datetime) -> tuple[AutoScal
         )
     except FormulaError as error:
         fault = Fault(code=EVALUATION_ERROR, message=f"Line {error.line}, Col {error.column}: {error.message}")
-        kept = f"$TargetDedicatedNodes={current[0]};$TargetLowPriorityNodes={current[1]};$NodeDeallocationOption={current[2]}"
+        names = ("$TargetDedicatedNodes", "$TargetLowPriorityNodes", "$NodeDeallocationOption")
+        kept = ";".join(f"{name}={value}" for name, value in zip(names, current, strict=True))
         return AutoScaleRun(timestamp=now, results=kept, error=fault), pool
     wanted = replace(
         pool,

@@ -8,7 +8,7 @@ from datetime import datetime
 from enum import Enum
 from typing import Any
 
-from azbatch_emulator import events
+from azbatch_emulator import durations, events
 from azbatch_emulator.commands import DropDirectory, Kill, Run
 from azbatch_emulator.lifecycle.job import JOB, TRANSITIONAL, JobHappening
 from azbatch_emulator.records import (
@@ -84,8 +84,8 @@ def _auto_pool(state: State, automatic: Mapping[str, Any], now: datetime) -> str
 
 
 def _limit_time(state: State, job: Job, now: datetime) -> None:
-    limit = (job.spec.get("constraints") or {}).get("maxWallClockTimeDelta")
-    if limit is not None and limit.days < 10_000:
+    limit = durations.limit((job.spec.get("constraints") or {}).get("maxWallClockTime"))
+    if limit is not None:
         remaining = max(limit - (now - job.start_time), limit * 0)
         state.after(now, remaining, "job limit", job.id.lower(), job.start_time)
 
@@ -94,7 +94,7 @@ def out_of_time(state: State, key: str, started: datetime, now: datetime) -> Non
     job = state.jobs.get(key)
     if job is None or job.start_time != started or JOB.step(job.state, JobHappening.TERMINATE) is None:
         return
-    limit = (job.spec.get("constraints") or {}).get("maxWallClockTimeDelta")
+    limit = durations.limit((job.spec.get("constraints") or {}).get("maxWallClockTime"))
     if limit is not None and now - started >= limit:
         end(state, job, "MaxWallClockTimeExpiry", now)
 
@@ -214,9 +214,9 @@ def _finish(state: State, key: str, now: datetime) -> None:
         return
     if job.state is JobState.TERMINATING:
         job = _step(state, job, JobHappening.TERMINATED, now, end_time=now)
-        if (job.spec.get("poolInfo") or {}).get("autoPoolSpecification") and job.pool_id.lower() in state.pools:
-            if not job.spec["poolInfo"]["autoPoolSpecification"].get("keepAlive"):
-                pools.delete(state, events.DeletePool(pool_id=job.pool_id), now)
+        automatic = (job.spec.get("poolInfo") or {}).get("autoPoolSpecification")
+        if automatic and not automatic.get("keepAlive") and job.pool_id.lower() in state.pools:
+            pools.delete(state, events.DeletePool(pool_id=job.pool_id), now)
     elif job.state is JobState.DELETING:
         _forget(state, job)
 
@@ -318,7 +318,7 @@ def with_common_environment(job: Job, spec: Mapping[str, Any]) -> Mapping[str, A
     return {**spec, "environmentSettings": [*(s for s in common if s["name"] not in names), *own]}
 
 
-def _run(state: State, name: str, kind: Any, node: Node, job: Job, spec: Mapping[str, Any], default_id: str) -> Run:
+def _run(name: str, kind: Any, node: Node, job: Job, spec: Mapping[str, Any], default_id: str) -> Run:
     task_id = str(spec.get("id") or default_id)
     return Run(
         run=name,
@@ -331,7 +331,7 @@ def _run(state: State, name: str, kind: Any, node: Node, job: Job, spec: Mapping
         directory=_directory(job, task_id),
         preparation_directory=preparation_directory(job),
         environment={**nodes.environment(node), "AZ_BATCH_JOB_ID": job.id, "AZ_BATCH_TASK_ID": task_id},
-        max_wall_clock=(spec.get("constraints") or {}).get("maxWallClockTimeDelta"),
+        max_wall_clock=durations.limit((spec.get("constraints") or {}).get("maxWallClockTime")),
     )
 
 

@@ -6,7 +6,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from azbatch_emulator import events
+from azbatch_emulator import durations, events
 from azbatch_emulator.autoscale import MetricHistory
 from azbatch_emulator.lifecycle.pool import ALLOCATION, AllocationHappening
 from azbatch_emulator.records import (
@@ -23,8 +23,6 @@ from azbatch_emulator.schedule import FreeSlots, ReadyTasks
 from azbatch_emulator.vm_sizes import cores_of
 from azbatch_emulator.world import nodes
 from azbatch_emulator.world.state import State, touched
-
-DEFAULT_INTERVAL = timedelta(minutes=15)
 
 
 def _live(state: State, pool_id: str) -> Pool:
@@ -56,9 +54,9 @@ def add(state: State, event: events.AddPool, now: datetime) -> Pool:
         allocation_since=now,
         target_dedicated=0 if automatic else int(spec.get("targetDedicatedNodes") or 0),
         target_spot=0 if automatic else int(spec.get("targetLowPriorityNodes") or 0),
-        resize_timeout=spec.get("resizeTimeoutDelta", timedelta(minutes=15)),
+        resize_timeout=durations.parse(spec.get("resizeTimeout") or "PT15M"),
         autoscale_formula=spec.get("autoScaleFormula") if automatic else None,
-        autoscale_interval=spec.get("autoScaleEvaluationIntervalDelta", DEFAULT_INTERVAL),
+        autoscale_interval=durations.parse(spec.get("autoScaleEvaluationInterval") or "PT15M"),
     )
     state.pools[key] = pool
     state.nodes[key] = {}

@@ -64,7 +64,6 @@ class JobTasks:
     run: dict[str, str] = field(default_factory=dict)  # task -> run
     blocked: dict[str, set[str]] = field(default_factory=dict)  # task -> ids it waits for
     dependents: dict[str, list[str]] = field(default_factory=dict)  # id -> tasks that wait for it
-    dropped: set[str] = field(default_factory=set)
 
 
 class State:
@@ -166,21 +165,27 @@ class State:
             self._count(book, before, -1)
         book.all[key] = task
         self._count(book, task, 1)
+        if before is None or before.state is not task.state:
+            if before is not None:
+                del book.by_state[before.state][key]
+            book.by_state[task.state][key] = None
 
     def drop_task(self, task: Task) -> None:
         book, key = self.tasks[task.job_id.lower()], task.id.lower()
-        self._count(book, book.all.pop(key), -1)
+        gone = book.all.pop(key)
+        self._count(book, gone, -1)
+        del book.by_state[gone.state][key]
         book.blocked.pop(key, None)
 
     @staticmethod
     def _count(book: JobTasks, task: Task, sign: int) -> None:
-        key = task.id.lower()
         book.tasks.move(task, sign)
         book.slots.move(task, sign * task.required_slots)
-        if sign < 0:
-            del book.by_state[task.state][key]
-        else:
-            book.by_state[task.state][key] = None
+
+    def next_number(self) -> int:
+        """A number higher than any before: the order in which tasks were added, for paging."""
+        self._sequence += 1
+        return self._sequence
 
     def new_run(self, run: ActiveRun) -> str:
         """A name for a command about to be run, registered as active."""

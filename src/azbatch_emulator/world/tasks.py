@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
-from azbatch_emulator import events
+from azbatch_emulator import durations, events
 from azbatch_emulator.commands import DropDirectory, Kill, Run
 from azbatch_emulator.lifecycle.task import TASK, TaskHappening
 from azbatch_emulator.records import (
@@ -26,7 +26,7 @@ from azbatch_emulator.world import jobs, nodes
 from azbatch_emulator.world.state import ActiveRun, State, touched
 
 RECENT = 10
-RETENTION = timedelta(days=7)
+RETENTION = "P7D"
 _TASK_ENDED = Fault(code="TaskEnded", message="Task Was Ended by User Request")
 
 
@@ -80,7 +80,15 @@ def _add_one(state: State, job: Job, spec: Mapping[str, Any], now: datetime) -> 
         raise Refused("TaskExists")
     if spec.get("dependsOn") and not job.spec.get("usesTaskDependencies"):
         raise Refused("TaskDependenciesNotSpecifiedOnJob")
-    task = Task(job_id=job.id, id=spec["id"], spec=spec, created=now, last_modified=now, state_since=now)
+    task = Task(
+        job_id=job.id,
+        id=spec["id"],
+        spec=spec,
+        created=now,
+        last_modified=now,
+        state_since=now,
+        number=state.next_number(),
+    )
     waits = {other for other in depended(spec) if not _satisfied(book.all.get(other))}
     if waits:
         book.blocked[key] = waits
@@ -225,7 +233,7 @@ def start(state: State, node: Node, job: Job, task: Task, now: datetime) -> None
             directory=directory,
             preparation_directory=jobs.preparation_directory(job),
             environment={**nodes.environment(node), "AZ_BATCH_JOB_ID": job.id, "AZ_BATCH_TASK_ID": task.id},
-            max_wall_clock=constraints.get("maxWallClockTimeDelta"),
+            max_wall_clock=durations.limit(constraints.get("maxWallClockTime")),
         )
     )
 
@@ -338,8 +346,9 @@ def _complete(
                 total_run=node.total_run + 1,
                 total_succeeded=node.total_succeeded + (execution.result == "success"),
             )
-        retention = (task.spec.get("constraints") or {}).get("retentionTimeDelta", RETENTION)
-        state.after(now, retention, "retention", job.id.lower(), task.id.lower(), now)
+        retention = durations.limit((task.spec.get("constraints") or {}).get("retentionTime") or RETENTION)
+        if retention is not None:
+            state.after(now, retention, "retention", job.id.lower(), task.id.lower(), now)
     _wake_dependents(state, job, done)
     jobs.task_completed(state, job, done, now)
 
