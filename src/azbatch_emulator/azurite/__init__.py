@@ -1,0 +1,1 @@
+"""Azurite, the emulator of Blob storage, run as a child process."""

@@ -1,0 +1,1 @@
+"""The routes under `/_emulator/`: what a test may see and cause."""

@@ -1,0 +1,1 @@
+"""Starts and stops the emulator: in this process, or as a daemon."""

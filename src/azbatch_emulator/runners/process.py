@@ -1,0 +1,1 @@
+"""Runs tasks as real processes in the directory layout of a Batch node."""
