@@ -1,1 +1,72 @@
-"""A certificate authority of our own, for loopback."""
+"""A certificate for loopback, from an authority made for one state folder, and a bundle that trusts it.
+
+The authority's own key is never stored: the certificate it signed is all that it can ever vouch for.
+"""
+
+from __future__ import annotations
+
+import os
+import ssl
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+HOSTS = ("127.0.0.1", "localhost", "::1")
+BUNDLE_VARIABLES = ("REQUESTS_CA_BUNDLE", "SSL_CERT_FILE", "CURL_CA_BUNDLE")
+
+
+@dataclass(frozen=True, slots=True)
+class Tls:
+    """Paths of the PEM files. `bundle` holds the system's authorities and ours, for clients."""
+
+    authority: Path
+    certificate: Path
+    key: Path
+    bundle: Path
+
+
+def ensure(directory: Path, environ: Mapping[str, str] | None = None) -> Tls:
+    """Make the files in `directory` (0700) where they are missing; the bundle is written afresh each time.
+
+    A bundle the user has set (REQUESTS_CA_BUNDLE, SSL_CERT_FILE) takes the place of the system's authorities,
+    so that what worked before still does.
+    """
+    directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+    tls = Tls(*(directory / name for name in ("ca.pem", "server.pem", "server.key", "bundle.pem")))
+    if not all(path.exists() for path in (tls.authority, tls.certificate, tls.key)):
+        _issue(tls)
+    others = trusted_authorities(os.environ if environ is None else environ, besides=tls.bundle)
+    write_private(tls.bundle, others.rstrip(b"\n") + b"\n" + tls.authority.read_bytes())
+    return tls
+
+
+def trusted_authorities(environ: Mapping[str, str], besides: Path) -> bytes:
+    """PEM text of the authorities trusted so far: the user's bundle, else the system's, else certifi's."""
+    named = [environ.get(variable) for variable in BUNDLE_VARIABLES]
+    paths = ssl.get_default_verify_paths()
+    for candidate in (*named, paths.cafile, paths.openssl_cafile):
+        if candidate and Path(candidate).is_file() and Path(candidate).resolve() != besides.resolve():
+            return Path(candidate).read_bytes()
+    import certifi
+
+    return Path(certifi.where()).read_bytes()
+
+
+def write_private(path: Path, content: bytes) -> None:
+    """Put a file in place at once, readable by its owner only; a reader never sees half of it."""
+    scratch = path.with_name(f".{path.name}.{os.getpid()}")
+    scratch.unlink(missing_ok=True)
+    handle = os.open(scratch, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(handle, "wb") as file:
+        file.write(content)
+    scratch.replace(path)
+
+
+def _issue(tls: Tls) -> None:
+    import trustme
+
+    authority = trustme.CA(organization_name="azbatch emulator")
+    server = authority.issue_cert(*HOSTS, organization_name="azbatch emulator")
+    write_private(tls.authority, authority.cert_pem.bytes())
+    write_private(tls.certificate, b"".join(pem.bytes() for pem in server.cert_chain_pems))
+    write_private(tls.key, server.private_key_pem.bytes())
