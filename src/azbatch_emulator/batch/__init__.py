@@ -1,0 +1,1 @@
+"""The Batch data plane on the wire: routes, bodies, OData, errors, authentication."""

@@ -1,0 +1,102 @@
+"""Handlers of compute nodes. Source: REST, Nodes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from azbatch_emulator import events
+from azbatch_emulator.batch import encode
+from azbatch_emulator.batch.call import Call, Reply, page, selected, wanted_filter
+from azbatch_emulator.batch.odata import Getter
+from azbatch_emulator.records import DeallocationOption, Node, Refused
+
+FILTERABLE: Mapping[str, Getter] = {
+    "id": lambda n: n.id,
+    "state": lambda n: n.state.value,
+    "stateTransitionTime": lambda n: n.state_since,
+    "schedulingState": lambda n: n.scheduling.value,
+    "isDedicated": lambda n: n.dedicated,
+    "ipAddress": lambda n: n.ip,
+    "vmSize": lambda n: n.vm_size,
+    "runningTasksCount": lambda n: n.running_tasks,
+    "totalTasksRun": lambda n: n.total_run,
+    "lastBootTime": lambda n: n.last_boot_time,
+    "allocationTime": lambda n: n.allocation_time,
+}
+
+
+def _node(call: Call) -> Node:
+    return call.world.node(call.path["poolId"], call.path["nodeId"])
+
+
+def list_(call: Call) -> Reply:
+    pool = call.world.pool(call.path["poolId"])
+    wanted = wanted_filter(call, FILTERABLE)
+    return page(
+        call,
+        call.world.nodes[pool.id.lower()].values(),
+        lambda node: encode.node(node, call.url, pool.spec),
+        lambda node: node.id,
+        test=wanted.test if wanted else None,
+    )
+
+
+def get(call: Call) -> Reply:
+    node = _node(call)
+    return Reply(body=selected(call, encode.node(node, call.url, call.world.pool(node.pool_id).spec)))
+
+
+def _restart(call: Call, reimage: bool, option: str) -> Reply:
+    node = _node(call)
+    call.engine.submit(
+        events.RebootNode(
+            pool_id=node.pool_id,
+            node_id=node.id,
+            option=call.option(option, DeallocationOption.REQUEUE),
+            reimage=reimage,
+        )
+    )
+    return Reply(202, headers={"DataServiceId": f"{call.url}/pools/{node.pool_id}/nodes/{node.id}"})
+
+
+def reboot(call: Call) -> Reply:
+    return _restart(call, False, "nodeRebootOption")
+
+
+def reimage(call: Call) -> Reply:
+    return _restart(call, True, "nodeReimageOption")
+
+
+def _schedule(call: Call, enabled: bool) -> Reply:
+    node = _node(call)
+    option = call.option("nodeDisableSchedulingOption", DeallocationOption.REQUEUE)
+    call.engine.submit(events.SetNodeScheduling(pool_id=node.pool_id, node_id=node.id, enabled=enabled, option=option))
+    # 200 is what the service documents; SDKs of 2025-06-01 take 204 only.
+    return Reply(204)
+
+
+def enable_scheduling(call: Call) -> Reply:
+    return _schedule(call, True)
+
+
+def disable_scheduling(call: Call) -> Reply:
+    return _schedule(call, False)
+
+
+def remote_login(call: Call) -> Reply:
+    node = _node(call)
+    return Reply(body={"remoteLoginIPAddress": node.ip, "remoteLoginPort": 22})
+
+
+def list_extensions(call: Call) -> Reply:
+    node = _node(call)
+    machine = call.world.pool(node.pool_id).spec.get("virtualMachineConfiguration") or {}
+    extensions = [{"provisioningState": "Succeeded", "vmExtension": entry} for entry in machine.get("extensions") or ()]
+    return page(call, extensions, lambda entry: entry, lambda entry: str(entry["vmExtension"].get("name", "")))
+
+
+def get_extension(call: Call) -> Reply:
+    for entry in list_extensions(call).body["value"]:
+        if entry["vmExtension"].get("name") == call.path["extensionName"]:
+            return Reply(body=entry)
+    raise Refused("ResourceNotFound")

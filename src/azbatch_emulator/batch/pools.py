@@ -1,0 +1,225 @@
+"""Handlers of pools and the account. Source: REST, Pools."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from azbatch_emulator import durations, events
+from azbatch_emulator.batch import decode, encode
+from azbatch_emulator.batch.call import Call, Reply, check_conditions, page, selected, wanted_filter
+from azbatch_emulator.batch.images import supported_images
+from azbatch_emulator.batch.odata import Getter
+from azbatch_emulator.records import DeallocationOption, Pool, Refused
+
+FILTERABLE: Mapping[str, Getter] = {
+    "id": lambda p: p.id,
+    "displayName": lambda p: p.spec.get("displayName"),
+    "state": lambda p: p.state.value,
+    "stateTransitionTime": lambda p: p.state_since,
+    "allocationState": lambda p: p.allocation_state.value,
+    "allocationStateTransitionTime": lambda p: p.allocation_since,
+    "vmSize": lambda p: str(p.spec.get("vmSize", "")).lower(),
+    "creationTime": lambda p: p.created,
+    "lastModified": lambda p: p.last_modified,
+    "enableAutoScale": lambda p: p.autoscale_formula is not None,
+}
+
+
+def _encoded(call: Call, pool: Pool) -> dict[str, Any]:
+    body = encode.pool(pool, call.world.nodes[pool.id.lower()], call.url)
+    if call.api_version < "2025":
+        # Dropped from the API in 2025; older clients expect it, and simplified is all there is since March 2026.
+        body.setdefault("currentNodeCommunicationMode", "simplified")
+    return body
+
+
+def _existing(call: Call) -> Pool:
+    pool = call.world.pool(call.path["poolId"])
+    check_conditions(call, pool.last_modified)
+    return pool
+
+
+def add(call: Call) -> Reply:
+    references = call.body.get("applicationPackageReferences")
+    if references:
+        raise Refused("InvalidApplicationPackageReferences")
+    spec = decode.pool(call.body)
+    call.engine.submit(events.AddPool(spec=spec))
+    pool = call.world.pool(spec["id"])
+    address = f"{call.url}/pools/{pool.id}"
+    return Reply(201, None, pool.last_modified, {"Location": address, "DataServiceId": address})
+
+
+def get(call: Call) -> Reply:
+    pool = _existing(call)
+    return Reply(200, selected(call, _encoded(call, pool)), pool.last_modified)
+
+
+def exists(call: Call) -> Reply:
+    return Reply(200, None, _existing(call).last_modified)
+
+
+def list_(call: Call) -> Reply:
+    wanted = wanted_filter(call, FILTERABLE)
+    return page(
+        call,
+        call.world.pools.values(),
+        lambda pool: _encoded(call, pool),
+        lambda pool: pool.id.lower(),
+        test=wanted.test if wanted else None,
+    )
+
+
+_PATCHABLE = (
+    "startTask", "metadata", "applicationPackageReferences", "certificateReferences", "targetNodeCommunicationMode",
+    "displayName", "taskSlotsPerNode", "taskSchedulingPolicy", "mountConfiguration", "resourceTags", "upgradePolicy",
+)  # fmt: skip
+
+
+def patch(call: Call) -> Reply:
+    """Replaces what the body names, the start task whole [recorded]."""
+    _existing(call)
+    changes = {name: call.body[name] for name in _PATCHABLE if name in call.body}
+    if "startTask" in changes:
+        changes["startTask"] = decode.start_task(changes["startTask"])
+    call.engine.submit(events.PatchPool(pool_id=call.path["poolId"], changes=changes))
+    return _touched(call, 200)
+
+
+def update_properties(call: Call) -> Reply:
+    """Replaces all updatable properties: a body without startTask removes it [recorded]."""
+    _existing(call)
+    changes: dict[str, Any] = {name: call.body.get(name) for name in ("startTask", "metadata")}
+    if changes["startTask"] is not None:
+        changes["startTask"] = decode.start_task(changes["startTask"])
+    call.engine.submit(events.PatchPool(pool_id=call.path["poolId"], changes=changes))
+    return _touched(call, 204)
+
+
+def _touched(call: Call, status: int) -> Reply:
+    pool = call.world.pool(call.path["poolId"])
+    return Reply(status, None, pool.last_modified, {"DataServiceId": f"{call.url}/pools/{pool.id}"})
+
+
+def delete(call: Call) -> Reply:
+    _existing(call)
+    call.engine.submit(events.DeletePool(pool_id=call.path["poolId"]))
+    return Reply(202)
+
+
+def resize(call: Call) -> Reply:
+    _existing(call)
+    dedicated, spot = call.body.get("targetDedicatedNodes"), call.body.get("targetLowPriorityNodes")
+    if dedicated is None and spot is None:
+        raise Refused("MissingRequiredProperty", {"PropertyName": "targetDedicatedNodes"})
+    decode.resize_bounds(call.body)
+    call.engine.submit(
+        events.ResizePool(
+            pool_id=call.path["poolId"],
+            dedicated=dedicated,
+            spot=spot,
+            timeout=call.duration("resizeTimeout", "PT15M"),
+            deallocation=call.option("nodeDeallocationOption", DeallocationOption.REQUEUE),
+        )
+    )
+    return _touched(call, 202)
+
+
+def stop_resize(call: Call) -> Reply:
+    _existing(call)
+    call.engine.submit(events.StopResize(pool_id=call.path["poolId"]))
+    return _touched(call, 202)
+
+
+def remove_nodes(call: Call) -> Reply:
+    _existing(call)
+    nodes = call.required("nodeList")
+    if not isinstance(nodes, list) or not 1 <= len(nodes) <= 100:
+        raise Refused("OutOfRangeInput", {"PropertyName": "nodeList"})
+    call.engine.submit(
+        events.RemoveNodes(
+            pool_id=call.path["poolId"],
+            node_ids=[str(node) for node in nodes],
+            timeout=call.duration("resizeTimeout", "PT15M"),
+            deallocation=call.option("nodeDeallocationOption", DeallocationOption.REQUEUE),
+        )
+    )
+    return _touched(call, 202)
+
+
+def enable_autoscale(call: Call) -> Reply:
+    _existing(call)
+    text = call.body.get("autoScaleFormula")
+    if text is not None:
+        decode.formula(text)
+    decode.resize_bounds(call.body)
+    interval = call.body.get("autoScaleEvaluationInterval")
+    call.engine.submit(
+        events.EnableAutoScale(
+            pool_id=call.path["poolId"],
+            formula=text,
+            interval=durations.parse(interval) if interval else None,
+        )
+    )
+    return _touched(call, 200)
+
+
+def disable_autoscale(call: Call) -> Reply:
+    _existing(call)
+    call.engine.submit(events.DisableAutoScale(pool_id=call.path["poolId"]))
+    return _touched(call, 200)
+
+
+def evaluate_autoscale(call: Call) -> Reply:
+    """A formula with a fault is answered 200, with the present targets and the error [recorded]."""
+    pool = _existing(call)
+    if pool.autoscale_formula is None:
+        raise Refused("OperationInvalidForCurrentState", message="Automatic scaling is not enabled on the pool.")
+    run = call.world.evaluate(pool.id, str(call.required("autoScaleFormula")), call.now)
+    return Reply(200, encode.autoscale_run(run), None, {"DataServiceId": f"{call.url}/pools/{pool.id}"})
+
+
+def node_counts(call: Call) -> Reply:
+    def entry(pool: Pool) -> dict[str, Any]:
+        dedicated, spot = call.world.node_counts(pool.id)
+        return {"poolId": pool.id, "dedicated": _counted(dedicated), "lowPriority": _counted(spot)}
+
+    wanted = wanted_filter(call, {"poolId": lambda pool: pool.id})
+    test = wanted.test if wanted else None
+    return page(call, call.world.pools.values(), entry, lambda pool: pool.id.lower(), test=test)
+
+
+# Node states as the counts name them, where the name is not the state's.
+_COUNT_NAMES = {
+    "leavingpool": "leavingPool",
+    "starttaskfailed": "startTaskFailed",
+    "waitingforstarttask": "waitingForStartTask",
+    "upgradingos": "upgradingOS",
+}
+
+
+def _counted(counts: Mapping[Any, int]) -> dict[str, int]:
+    named = {_COUNT_NAMES.get(state.value, state.value): number for state, number in counts.items()}
+    return {**named, "total": sum(named.values())}
+
+
+def list_images(call: Call) -> Reply:
+    wanted = wanted_filter(
+        call,
+        {
+            "osType": lambda image: image["osType"],
+            "verificationType": lambda image: image["verificationType"],
+            "nodeAgentSKUId": lambda image: image["nodeAgentSKUId"],
+        },
+    )
+    images = list(enumerate(supported_images()))
+    test = wanted.test if wanted else None
+    return page(
+        call, images, lambda item: item[1], lambda item: item[0], test=None if test is None else lambda i: test(i[1])
+    )
+
+
+def usage_metrics(call: Call) -> Reply:
+    """The emulator bills nobody: there is no usage."""
+    return Reply(body={"odata.metadata": f"{call.url}/$metadata#poolusagemetrics", "value": []})

@@ -1,0 +1,146 @@
+"""The operations of the data plane: one table of method, path, name and handler. None: not emulated, answered 501.
+
+Source: REST, api-version 2025-06-01 (72 operations).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from urllib.parse import unquote
+
+from azbatch_emulator.batch import files, jobs, nodes, pools, tasks
+from azbatch_emulator.batch.call import Call, Reply
+from azbatch_emulator.records import Refused
+
+Handler = Callable[[Call], Reply]
+_POOL, _JOB, _SCHEDULE = "/pools/{poolId}", "/jobs/{jobId}", "/jobschedules/{jobScheduleId}"
+_NODE, _TASK = f"{_POOL}/nodes/{{nodeId}}", f"{_JOB}/tasks/{{taskId}}"
+
+OPERATIONS: tuple[tuple[str, str, str, Handler | None], ...] = (
+    ("GET", "/applications", "ListApplications", None),
+    ("GET", "/applications/{applicationId}", "GetApplication", None),
+    ("GET", "/poolusagemetrics", "ListPoolUsageMetrics", pools.usage_metrics),
+    ("GET", "/supportedimages", "ListSupportedImages", pools.list_images),
+    ("GET", "/nodecounts", "ListPoolNodeCounts", pools.node_counts),
+    ("POST", "/pools", "CreatePool", pools.add),
+    ("GET", "/pools", "ListPools", pools.list_),
+    ("GET", _POOL, "GetPool", pools.get),
+    ("HEAD", _POOL, "PoolExists", pools.exists),
+    ("PATCH", _POOL, "UpdatePool", pools.patch),
+    ("DELETE", _POOL, "DeletePool", pools.delete),
+    ("POST", f"{_POOL}/resize", "ResizePool", pools.resize),
+    ("POST", f"{_POOL}/stopresize", "StopPoolResize", pools.stop_resize),
+    ("POST", f"{_POOL}/enableautoscale", "EnablePoolAutoScale", pools.enable_autoscale),
+    ("POST", f"{_POOL}/disableautoscale", "DisablePoolAutoScale", pools.disable_autoscale),
+    ("POST", f"{_POOL}/evaluateautoscale", "EvaluatePoolAutoScale", pools.evaluate_autoscale),
+    ("POST", f"{_POOL}/updateproperties", "ReplacePoolProperties", pools.update_properties),
+    ("POST", f"{_POOL}/removenodes", "RemoveNodes", pools.remove_nodes),
+    ("GET", f"{_POOL}/nodes", "ListNodes", nodes.list_),
+    ("GET", _NODE, "GetNode", nodes.get),
+    ("POST", f"{_NODE}/reboot", "RebootNode", nodes.reboot),
+    ("POST", f"{_NODE}/reimage", "ReimageNode", nodes.reimage),
+    ("POST", f"{_NODE}/start", "StartNode", None),
+    ("POST", f"{_NODE}/deallocate", "DeallocateNode", None),
+    ("POST", f"{_NODE}/disablescheduling", "DisableNodeScheduling", nodes.disable_scheduling),
+    ("POST", f"{_NODE}/enablescheduling", "EnableNodeScheduling", nodes.enable_scheduling),
+    ("POST", f"{_NODE}/uploadbatchservicelogs", "UploadNodeLogs", None),
+    ("GET", f"{_NODE}/remoteloginsettings", "GetNodeRemoteLoginSettings", nodes.remote_login),
+    ("POST", f"{_NODE}/users", "CreateNodeUser", None),
+    ("PUT", f"{_NODE}/users/{{userName}}", "ReplaceNodeUser", None),
+    ("DELETE", f"{_NODE}/users/{{userName}}", "DeleteNodeUser", None),
+    ("GET", f"{_NODE}/extensions", "ListNodeExtensions", nodes.list_extensions),
+    ("GET", f"{_NODE}/extensions/{{extensionName}}", "GetNodeExtension", nodes.get_extension),
+    ("GET", f"{_NODE}/files", "ListNodeFiles", files.list_node_files),
+    ("GET", f"{_NODE}/files/{{filePath}}", "GetNodeFile", files.get_node_file),
+    ("HEAD", f"{_NODE}/files/{{filePath}}", "GetNodeFileProperties", files.node_file_properties),
+    ("DELETE", f"{_NODE}/files/{{filePath}}", "DeleteNodeFile", files.delete_node_file),
+    ("POST", "/jobs", "CreateJob", jobs.add),
+    ("GET", "/jobs", "ListJobs", jobs.list_),
+    ("GET", _JOB, "GetJob", jobs.get),
+    ("PUT", _JOB, "ReplaceJob", jobs.put),
+    ("PATCH", _JOB, "UpdateJob", jobs.patch),
+    ("DELETE", _JOB, "DeleteJob", jobs.delete),
+    ("POST", f"{_JOB}/disable", "DisableJob", jobs.disable),
+    ("POST", f"{_JOB}/enable", "EnableJob", jobs.enable),
+    ("POST", f"{_JOB}/terminate", "TerminateJob", jobs.terminate),
+    ("GET", f"{_JOB}/taskcounts", "GetJobTaskCounts", jobs.task_counts),
+    (
+        "GET",
+        f"{_JOB}/jobpreparationandreleasetaskstatus",
+        "ListJobPreparationAndReleaseTaskStatus",
+        jobs.preparation_and_release,
+    ),
+    ("POST", f"{_JOB}/tasks", "CreateTask", tasks.add),
+    ("GET", f"{_JOB}/tasks", "ListTasks", tasks.list_),
+    ("POST", f"{_JOB}/addtaskcollection", "CreateTaskCollection", tasks.add_collection),
+    ("GET", _TASK, "GetTask", tasks.get),
+    ("PUT", _TASK, "ReplaceTask", tasks.put),
+    ("DELETE", _TASK, "DeleteTask", tasks.delete),
+    ("POST", f"{_TASK}/terminate", "TerminateTask", tasks.terminate),
+    ("POST", f"{_TASK}/reactivate", "ReactivateTask", tasks.reactivate),
+    ("GET", f"{_TASK}/subtasksinfo", "ListSubTasks", tasks.subtasks),
+    ("GET", f"{_TASK}/files", "ListTaskFiles", files.list_task_files),
+    ("GET", f"{_TASK}/files/{{filePath}}", "GetTaskFile", files.get_task_file),
+    ("HEAD", f"{_TASK}/files/{{filePath}}", "GetTaskFileProperties", files.task_file_properties),
+    ("DELETE", f"{_TASK}/files/{{filePath}}", "DeleteTaskFile", files.delete_task_file),
+    ("POST", "/jobschedules", "CreateJobSchedule", None),
+    ("GET", "/jobschedules", "ListJobSchedules", None),
+    ("GET", _SCHEDULE, "GetJobSchedule", None),
+    ("HEAD", _SCHEDULE, "JobScheduleExists", None),
+    ("PUT", _SCHEDULE, "ReplaceJobSchedule", None),
+    ("PATCH", _SCHEDULE, "UpdateJobSchedule", None),
+    ("DELETE", _SCHEDULE, "DeleteJobSchedule", None),
+    ("POST", f"{_SCHEDULE}/disable", "DisableJobSchedule", None),
+    ("POST", f"{_SCHEDULE}/enable", "EnableJobSchedule", None),
+    ("POST", f"{_SCHEDULE}/terminate", "TerminateJobSchedule", None),
+    ("GET", f"{_SCHEDULE}/jobs", "ListJobsFromSchedule", None),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Match:
+    name: str
+    handler: Handler | None
+    path: Mapping[str, str]
+
+
+def _index() -> dict[tuple[str, int], list[tuple[tuple[str, ...], str, Handler | None]]]:
+    index: dict[tuple[str, int], list[tuple[tuple[str, ...], str, Handler | None]]] = {}
+    for method, template, name, handler in OPERATIONS:
+        parts = tuple(template.strip("/").split("/"))
+        index.setdefault((method, len(parts)), []).append((parts, name, handler))
+    return index
+
+
+_INDEX = _index()
+
+
+def match(method: str, raw_path: str) -> Match:
+    """The operation of a request; a file's path may come with its slashes escaped or bare.
+
+    Raises Refused(OperationNotFound), or UnsupportedHttpVerb where the path is known with other methods.
+    """
+    parts = raw_path.strip("/").split("/")
+    for position in (4, 6):
+        if len(parts) > position and parts[position - 1] == "files":
+            parts = [*parts[:position], "/".join(parts[position:])]
+    found = _find(method, parts)
+    if found is not None:
+        return found
+    if any(_find(other, parts) for other in ("GET", "POST", "PUT", "PATCH", "DELETE", "HEAD")):
+        raise Refused("UnsupportedHttpVerb")
+    raise Refused("OperationNotFound")
+
+
+def _find(method: str, parts: list[str]) -> Match | None:
+    for template, name, handler in _INDEX.get((method, len(parts)), ()):
+        path: dict[str, str] = {}
+        for expected, given in zip(template, parts, strict=True):
+            if expected.startswith("{"):
+                path[expected[1:-1]] = unquote(given)
+            elif expected != given.lower():
+                break
+        else:
+            return Match(name, handler, path)
+    return None

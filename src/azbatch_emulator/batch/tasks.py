@@ -1,0 +1,162 @@
+"""Handlers of tasks. Source: REST, Tasks."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from datetime import datetime
+from typing import Any
+
+from azbatch_emulator import events
+from azbatch_emulator.batch import decode, encode
+from azbatch_emulator.batch.call import Call, Reply, check_conditions, page, selected, wanted_filter
+from azbatch_emulator.batch.errors import error_content, status_of
+from azbatch_emulator.batch.odata import Filter, Getter
+from azbatch_emulator.batch.times import etag, stamp
+from azbatch_emulator.records import Refused, Task, TaskState
+
+FILTERABLE: Mapping[str, Getter] = {
+    "id": lambda t: t.id,
+    "displayName": lambda t: t.spec.get("displayName"),
+    "state": lambda t: t.state.value,
+    "stateTransitionTime": lambda t: t.state_since,
+    "previousState": lambda t: t.previous_state.value if t.previous_state else None,
+    "creationTime": lambda t: t.created,
+    "lastModified": lambda t: t.last_modified,
+    "executionInfo/exitCode": lambda t: t.execution.exit_code,
+    "executionInfo/startTime": lambda t: t.execution.start_time,
+    "executionInfo/endTime": lambda t: t.execution.end_time,
+    "executionInfo/result": lambda t: t.execution.result,
+    "executionInfo/retryCount": lambda t: t.execution.retry_count,
+    "executionInfo/requeueCount": lambda t: t.execution.requeue_count,
+    "nodeInfo/nodeId": lambda t: t.node_id,
+    "nodeInfo/poolId": lambda t: t.pool_id,
+}
+MOST_TASKS = 100
+
+
+def _existing(call: Call) -> Task:
+    task = call.world.task(call.path["jobId"], call.path["taskId"])
+    check_conditions(call, task.last_modified)
+    return task
+
+
+def add(call: Call) -> Reply:
+    job = call.world.job(call.path["jobId"])
+    spec = decode.task(call.body, job.spec)
+    (result,) = call.engine.submit(events.AddTasks(job_id=job.id, specs=[spec])).results
+    if isinstance(result, Refused):
+        raise result
+    address = f"{call.url}/jobs/{job.id}/tasks/{result.id}"
+    return Reply(201, None, result.last_modified, {"Location": address, "DataServiceId": address})
+
+
+def add_collection(call: Call) -> Reply:
+    """Each task is taken or refused by itself; results may come in any order."""
+    job = call.world.job(call.path["jobId"])
+    bodies = call.required("value")
+    if not isinstance(bodies, list) or len(bodies) > MOST_TASKS or not all(isinstance(body, dict) for body in bodies):
+        raise Refused("InvalidRequestBody", {"Reason": f"value is a list of at most {MOST_TASKS} tasks"})
+    specs: list[dict[str, Any]] = []
+    results: list[dict[str, Any]] = []
+    for body in bodies:
+        try:
+            specs.append(decode.task(body, job.spec))
+        except Refused as refusal:
+            results.append(_refused(call, str(body.get("id", "")), refusal))
+    outcomes = call.engine.submit(events.AddTasks(job_id=job.id, specs=specs)).results
+    for spec, outcome in zip(specs, outcomes, strict=True):
+        if isinstance(outcome, Refused):
+            results.append(_refused(call, spec["id"], outcome))
+        else:
+            results.append(
+                {
+                    "status": "Success",
+                    "taskId": outcome.id,
+                    "eTag": etag(outcome.last_modified),
+                    "lastModified": stamp(outcome.last_modified),
+                    "location": f"{call.url}/jobs/{job.id}/tasks/{outcome.id}",
+                }
+            )
+    return Reply(body={"odata.metadata": f"{call.url}/$metadata#taskaddresult", "value": results})
+
+
+def _refused(call: Call, task_id: str, refusal: Refused) -> dict[str, Any]:
+    status = "clienterror" if status_of(refusal.code) < 500 else "servererror"
+    error = error_content(refusal.code, refusal.message, refusal.values, call.headers["request-id"], call.now)
+    return {"status": status, "taskId": task_id, "error": error}
+
+
+def get(call: Call) -> Reply:
+    task = _existing(call)
+    return Reply(200, selected(call, encode.task(task, call.url)), task.last_modified)
+
+
+def list_(call: Call) -> Reply:
+    wanted = wanted_filter(call, FILTERABLE)
+    return page(
+        call,
+        _candidates(call, wanted),
+        lambda task: encode.task(task, call.url),
+        lambda task: task.number,
+        test=wanted.test if wanted else None,
+        sort=wanted is not None,
+    )
+
+
+def _candidates(call: Call, wanted: Filter | None) -> Iterable[Task]:
+    """What the filter can match, by the world's indexes, so that a poll costs by what it returns."""
+    job = call.path["jobId"]
+    required = wanted.required if wanted else ()
+    state = next((str(value).lower() for name, sign, value in required if (name, sign) == ("state", "eq")), None)
+    if state not in set(TaskState):
+        return call.world.tasks(job).values()
+    since = next(
+        (
+            value
+            for name, sign, value in required
+            if name == "stateTransitionTime" and sign in {"gt", "ge", "eq"} and isinstance(value, datetime)
+        ),
+        None,
+    )
+    if since is not None:
+        return call.world.tasks_in_state_since(job, TaskState(state), since)
+    return call.world.tasks_in_state(job, TaskState(state))
+
+
+def put(call: Call) -> Reply:
+    _existing(call)
+    job = call.world.job(call.path["jobId"])
+    checked = decode.task({"id": "x", "commandLine": "x", "constraints": call.body.get("constraints")}, job.spec)
+    call.engine.submit(
+        events.ReplaceTask(job_id=call.path["jobId"], task_id=call.path["taskId"], constraints=checked["constraints"])
+    )
+    return _touched(call, 200)
+
+
+def _touched(call: Call, status: int) -> Reply:
+    task = call.world.task(call.path["jobId"], call.path["taskId"])
+    return Reply(status, None, task.last_modified, {"DataServiceId": f"{call.url}/jobs/{task.job_id}/tasks/{task.id}"})
+
+
+def delete(call: Call) -> Reply:
+    _existing(call)
+    call.engine.submit(events.DeleteTask(job_id=call.path["jobId"], task_id=call.path["taskId"]))
+    return Reply(200)
+
+
+def terminate(call: Call) -> Reply:
+    _existing(call)
+    call.engine.submit(events.TerminateTask(job_id=call.path["jobId"], task_id=call.path["taskId"]))
+    return _touched(call, 204)
+
+
+def reactivate(call: Call) -> Reply:
+    _existing(call)
+    call.engine.submit(events.ReactivateTask(job_id=call.path["jobId"], task_id=call.path["taskId"]))
+    return _touched(call, 204)
+
+
+def subtasks(call: Call) -> Reply:
+    """Subtasks are those of a multi-instance task but the first; an ordinary task has none."""
+    call.world.task(call.path["jobId"], call.path["taskId"])
+    return Reply(body={"value": []})

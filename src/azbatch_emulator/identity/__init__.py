@@ -1,0 +1,1 @@
+"""Identity: tokens, and the instance metadata service through which clients get them."""
