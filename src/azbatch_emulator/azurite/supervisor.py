@@ -21,6 +21,7 @@ from azbatch_emulator.tls import Tls
 
 log = logging.getLogger(__name__)
 _LISTENS = re.compile(r"listens on https://127\.0\.0\.1:(\d+)")
+_CLOSED = "successfully closed"  # its tables are written; it would go on waiting for its clients' idle connections
 START_SECONDS = 60.0
 STOP_SECONDS = 5.0
 
@@ -127,6 +128,8 @@ class AzuriteProcess:
                 if not listens and (found := _LISTENS.search(line)):
                     listens = True
                     news.put(int(found.group(1)))
+                if self._stopping and _CLOSED in line:
+                    process.kill()
         code = process.wait()
         if not listens:
             news.put(None)
@@ -141,7 +144,11 @@ class AzuriteProcess:
                     "then stop and start the emulator."
                 )
             self._restarts -= 1
-            log.warning("Azurite ended with exit code %s; starting it again on port %s", code, self.port)
+            log.warning(
+                "Azurite ended with exit code %s; starting it again on port %s. Blobs of its last five seconds may be lost",
+                code,
+                self.port,
+            )
             self._release()
             self._start_process()
         except EmulatorError as error:
