@@ -112,7 +112,7 @@ OPERATORS = _operators()
 
 
 def combine(left: Value, sign: str, right: Value) -> Value:
-    """`left sign right`. Raises TypeError for types that do not go together, ValueError or OverflowError for operands."""
+    """`left sign right`. Raises TypeError for types that do not go together, ValueError or OverflowError."""
     left, right = plain(left), plain(right)
     function = OPERATORS.get((type_name(left), sign, type_name(right)))
     if function is None:

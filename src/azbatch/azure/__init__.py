@@ -1,0 +1,1 @@
+"""The only importer of Azure's SDKs: credentials, Batch, Blob. No decisions are made here."""
