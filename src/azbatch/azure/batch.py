@@ -173,7 +173,9 @@ class BatchAccount:
 
     def add_tasks(self, job_id: str, bodies: Sequence[Json]) -> list[Json]:
         """One addtaskcollection call of at most 100 tasks: a result for each."""
-        answer = self._json("POST", _path("jobs", job_id, "addtaskcollection"), body={"value": list(bodies)}, kind="tasks")
+        answer = self._json(
+            "POST", _path("jobs", job_id, "addtaskcollection"), body={"value": list(bodies)}, kind="tasks"
+        )
         return list(answer.get("value", []))
 
     def list_tasks(self, job_id: str, *, filter: str | None = None, select: str | None = None) -> list[Json]:
@@ -205,7 +207,9 @@ class BatchAccount:
         if size == 0:
             return b""
         first = max(0, size - last)
-        response = self._send("GET", path, headers={"ocp-range": f"bytes={first}-{size - 1}"}, stream=True, kind="files")
+        response = self._send(
+            "GET", path, headers={"ocp-range": f"bytes={first}-{size - 1}"}, stream=True, kind="files"
+        )
         return b"".join(response.iter_bytes())
 
     def _forgiving(self, method: str, path: str, fine: set[str], body: Json | None = None) -> None:

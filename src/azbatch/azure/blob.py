@@ -1,4 +1,4 @@
-"""Blob storage for what azbatch itself keeps there: workflow sources, small files. Bulk data is the storage plugin's."""
+"""Blob storage for what azbatch itself keeps there, such as workflow sources. Bulk data is the storage plugin's."""
 
 from __future__ import annotations
 
@@ -84,5 +84,3 @@ class BlobAccount:
     def exists(self, container: str, name: str) -> bool:
         with self._explained(f"Looking for az://{container}/{name}"):
             return bool(self._connected().get_blob_client(container, name).exists())
-
-

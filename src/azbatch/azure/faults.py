@@ -20,7 +20,7 @@ REMEDIES = {
     "JobExists": "choose another id, or delete the existing job",
     "ContainerNotFound": "create the container, or name one that exists",
     "PoolQuotaReached": "delete a pool, or ask Azure for a higher pool quota",
-    "ActiveJobAndScheduleQuotaReached": "delete finished jobs (`azbatch job list`), or ask Azure for a higher job quota",
+    "ActiveJobAndScheduleQuotaReached": "delete finished jobs (`azbatch job list`), or ask for a higher job quota",
     "TooManyRequests": "wait a little and run the command again",
     "ServerBusy": "wait a little and run the command again",
 }
@@ -41,7 +41,9 @@ def refused(response: Any, what: str) -> ServiceError:
     code = str(body.get("code") or f"HTTP {response.status_code}")
     message = body.get("message")
     text = str(message.get("value") if isinstance(message, dict) else message or response.reason or "").split("\n")[0]
-    details = ", ".join(f"{item.get('key')}: {item.get('value')}" for item in body.get("values") or () if item.get("key"))
+    details = ", ".join(
+        f"{item.get('key')}: {item.get('value')}" for item in body.get("values") or () if item.get("key")
+    )
     sentence = f"{what} was refused: {text.rstrip('.')} ({code})"
     if details:
         sentence += f" [{details}]"

@@ -18,10 +18,10 @@ GROUPS = {
 class LazyGroup(click.Group):
     """Each module of GROUPS offers its click command as `command`."""
 
-    def list_commands(self, ctx: click.Context) -> list[str]:
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
         return sorted(GROUPS)
 
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
         if cmd_name not in GROUPS:
             return None
         command = importlib.import_module(GROUPS[cmd_name][0]).command

@@ -1,0 +1,8 @@
+"""Pools: what to ask for (pure), and asking for it, watching it come, giving it back."""
+
+from azbatch.pools.manage import create, wait_until_ready
+from azbatch.pools.ports import PoolPort
+from azbatch.pools.spec import PoolSpec, Registry
+from azbatch.pools.watch import Assessment, Verdict, assess
+
+__all__ = ["Assessment", "PoolPort", "PoolSpec", "Registry", "Verdict", "assess", "create", "wait_until_ready"]

@@ -1,0 +1,45 @@
+"""Autoscale formulas as text. Pure. Language: "Create a formula to automatically scale compute nodes"."""
+
+from __future__ import annotations
+
+INTERVAL = "PT5M"  # the shortest the service allows
+
+
+def pending_tasks(
+    *, most: int, least: int = 0, first: int = 0, spot_share: float = 0.0, slots_per_task: float = 1.0
+) -> str:
+    """As many nodes as the waiting and running tasks need slots for, between `least` and `most`.
+
+    Counts slots, not tasks: `slots_per_task` is what a task takes on average, and the node's slots are read from the
+    pool. `first` nodes are asked for while there are no samples yet, since the first evaluation has none and the next
+    is an interval away. Nodes leave only when their tasks have ended.
+    """
+    if not 0 <= least <= most:
+        raise ValueError(f"least {least} and most {most} are no range of nodes")
+    if not 0 <= spot_share <= 1:
+        raise ValueError(f"the spot share is between 0 and 1, not {spot_share}")
+    return "\n".join(
+        (
+            f"slotsPerTask = {slots_per_task:g};",
+            "known = $PendingTasks.Count() > 0;",
+            "recent = $PendingTasks.GetSamplePercent(TimeInterval_Minute * 5) < 70",
+            "  ? max(0, $PendingTasks.GetSample(1))",
+            "  : max($PendingTasks.GetSample(1), avg($PendingTasks.GetSample(TimeInterval_Minute * 5)));",
+            # Targets are truncated, so nearly one is added to round up.
+            f"needed = known ? recent * slotsPerTask / $TaskSlotsPerNode + 0.999 : {first};",
+            f"wanted = max({least}, min({most}, needed));",
+            *_targets(spot_share),
+            "$NodeDeallocationOption = taskcompletion;",
+        )
+    )
+
+
+def _targets(spot_share: float) -> tuple[str, str]:
+    """Both kinds of node from `wanted`; each is truncated by the service, so a share rounds the spot nodes."""
+    if spot_share in (0, 1):
+        kinds = ("wanted", "0") if spot_share == 0 else ("0", "wanted")
+        return f"$TargetDedicatedNodes = {kinds[0]};", f"$TargetLowPriorityNodes = {kinds[1]};"
+    return (
+        f"$TargetDedicatedNodes = wanted * {1 - spot_share:g};",
+        f"$TargetLowPriorityNodes = wanted * {spot_share:g} + 0.5;",
+    )

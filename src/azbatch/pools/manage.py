@@ -1,0 +1,45 @@
+"""Making a pool and waiting for it. Time and sleep are arguments."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+from azbatch.errors import AzbatchError
+from azbatch.pools.ports import PoolPort
+from azbatch.pools.spec import PoolSpec
+from azbatch.pools.watch import Assessment, Verdict, assess
+
+
+def create(port: PoolPort, spec: PoolSpec) -> None:
+    """Ask the service for the pool. Raises ConfigurationError, ServiceError."""
+    port.create_pool(spec.body())
+
+
+def look(port: PoolPort, pool_id: str) -> Assessment:
+    """Judge the pool as it is now."""
+    return assess(port.get_pool(pool_id), port.list_nodes(pool_id))
+
+
+def wait_until_ready(
+    port: PoolPort,
+    pool_id: str,
+    *,
+    timeout: float = 1800.0,
+    progress: Callable[[Assessment], None] = lambda _: None,
+    sleep: Callable[[float], None] = time.sleep,
+    clock: Callable[[], float] = time.monotonic,
+) -> Assessment:
+    """Return once a node is usable. Raises AzbatchError, saying why, where none will be or none came in time."""
+    started, pause = clock(), 0.2
+    while True:
+        now = look(port, pool_id)
+        progress(now)
+        if now.verdict is Verdict.READY:
+            return now
+        if now.verdict is Verdict.FAILED:
+            raise AzbatchError(" ".join(now.lines))
+        if clock() - started > timeout:
+            raise AzbatchError(f"{' '.join(now.lines)} No node became usable within {timeout:g} s.")
+        sleep(pause)
+        pause = min(pause * 1.5, 10.0)

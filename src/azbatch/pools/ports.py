@@ -1,0 +1,29 @@
+"""What pools need of the outside."""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+Json = dict[str, Any]
+
+
+class PoolPort(Protocol):
+    """The pool operations of a Batch account; bodies are the service's JSON. All raise ServiceError."""
+
+    def create_pool(self, body: Json) -> None: ...
+
+    def get_pool(self, pool_id: str) -> Json: ...
+
+    def list_pools(self) -> list[Json]: ...
+
+    def delete_pool(self, pool_id: str) -> None: ...
+
+    def resize_pool(self, pool_id: str, dedicated: int | None, spot: int | None) -> None: ...
+
+    def enable_autoscale(self, pool_id: str, formula: str, interval: str) -> None: ...
+
+    def list_nodes(self, pool_id: str) -> list[Json]: ...
+
+    def supported_images(self) -> list[Json]: ...
+
+    def read_node_file(self, pool_id: str, node_id: str, path: str, last: int) -> bytes: ...

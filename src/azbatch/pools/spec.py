@@ -1,0 +1,132 @@
+"""What to ask for: a pool as a frozen record, its faults all at once, and its request body. Pure."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from azbatch.errors import ConfigurationError
+
+Json = dict[str, Any]
+_ID = re.compile(r"^[A-Za-z0-9_-]{1,64}$")
+_SUBNET = re.compile(
+    r"^/subscriptions/[^/]+/resourceGroups/[^/]+/providers/Microsoft\.Network/virtualNetworks/[^/]+/subnets/[^/]+$",
+    re.I,
+)
+_IDENTITY = re.compile(
+    r"^/subscriptions/[^/]+/resourceGroups/[^/]+/providers/Microsoft\.ManagedIdentity/userAssignedIdentities/[^/]+$",
+    re.I,
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Registry:
+    """A container registry; nodes sign in with their identity where one is named, else anonymously."""
+
+    server: str
+    identity: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PoolSpec:
+    """A pool to be made. `image` is an entry of the service's supported images; node counts are targets.
+
+    With a `formula` the pool scales by it (every `interval`, ISO 8601, at least PT5M) and the counts are not sent.
+    `identity` and `subnet_id` are ARM resource ids. `slots` are task slots a node.
+    """
+
+    id: str
+    vm_size: str
+    image: Json
+    slots: int
+    dedicated: int = 0
+    spot: int = 0
+    formula: str | None = None
+    interval: str = "PT5M"
+    pack: bool = True
+    container_images: tuple[str, ...] = ()
+    registries: tuple[Registry, ...] = ()
+    identity: str | None = None
+    subnet_id: str | None = None
+    public_ip: bool = False
+    start_task: str | None = None
+    metadata: Mapping[str, str] = field(default_factory=dict)
+
+    def faults(self) -> list[str]:
+        """All that is wrong with the spec, a sentence each."""
+        found: list[str] = []
+        if not _ID.match(self.id):
+            found.append(f"'{self.id}' is no pool id: it has 1 to 64 letters, digits, hyphens and underscores.")
+        if not 1 <= self.slots <= 256:
+            found.append(f"A node has between 1 and 256 task slots, not {self.slots}.")
+        if self.dedicated < 0 or self.spot < 0:
+            found.append(f"A pool cannot have {min(self.dedicated, self.spot)} nodes.")
+        if self.subnet_id is not None and not _SUBNET.match(self.subnet_id):
+            found.append(f"'{self.subnet_id}' is no resource id of a subnet.")
+        for identity in (self.identity, *(registry.identity for registry in self.registries)):
+            if identity is not None and not _IDENTITY.match(identity):
+                found.append(f"'{identity}' is no resource id of a user-assigned identity.")
+        return found
+
+    def body(self) -> Json:
+        """The request body of Pools - Create. Raises ConfigurationError with all faults."""
+        faults = self.faults()
+        if faults:
+            raise ConfigurationError(faults)
+        body: Json = {
+            "id": self.id,
+            "vmSize": self.vm_size,
+            "taskSlotsPerNode": self.slots,
+            "taskSchedulingPolicy": {"nodeFillType": "pack" if self.pack else "spread"},
+            "virtualMachineConfiguration": self._machine(),
+            "metadata": [{"name": name, "value": value} for name, value in self.metadata.items()],
+            **self._scale(),
+        }
+        network = self._network()
+        if network:
+            body["networkConfiguration"] = network
+        if self.start_task is not None:
+            body["startTask"] = {
+                "commandLine": self.start_task,
+                "waitForSuccess": True,
+                "maxTaskRetryCount": 1,
+                "userIdentity": {"autoUser": {"scope": "pool", "elevationLevel": "admin"}},
+            }
+        return body
+
+    def _scale(self) -> Json:
+        if self.formula is None:
+            return {"targetDedicatedNodes": self.dedicated, "targetLowPriorityNodes": self.spot}
+        return {
+            "enableAutoScale": True,
+            "autoScaleFormula": self.formula,
+            "autoScaleEvaluationInterval": self.interval,
+        }
+
+    def _machine(self) -> Json:
+        machine: Json = {
+            "imageReference": self.image["imageReference"],
+            "nodeAgentSKUId": self.image["nodeAgentSKUId"],
+        }
+        if self.container_images:
+            registries = [
+                {
+                    "registryServer": registry.server,
+                    **({"identityReference": {"resourceId": registry.identity}} if registry.identity else {}),
+                }
+                for registry in self.registries
+            ]
+            machine["containerConfiguration"] = {
+                "type": "dockerCompatible",
+                "containerImageNames": list(self.container_images),
+                **({"containerRegistries": registries} if registries else {}),
+            }
+        return machine
+
+    def _network(self) -> Json:
+        if self.subnet_id is None:
+            return {}
+        address = {} if self.public_ip else {"publicIPAddressConfiguration": {"provision": "noPublicIPAddresses"}}
+        return {"subnetId": self.subnet_id, **address}
