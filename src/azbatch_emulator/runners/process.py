@@ -1,1 +1,287 @@
-"""Runs tasks as real processes in the directory layout of a Batch node."""
+"""Runs commands as real processes, in the directory layout and environment of a Batch node, as this machine's user."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import shutil
+import subprocess
+import tempfile
+import threading
+import time
+import uuid
+from collections.abc import Callable, Coroutine
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from datetime import timedelta
+from pathlib import Path
+from typing import Any, TypeVar
+
+from azbatch_emulator import faults
+from azbatch_emulator.commands import DropDirectory, Kill, MakeNode, RemoveNode, Run
+from azbatch_emulator.events import RunEnded, RunStarted
+from azbatch_emulator.records import Fault
+from azbatch_emulator.runners import Report, command_line, environment, processes
+from azbatch_emulator.runners.environment import MARKER, Surroundings
+from azbatch_emulator.runners.layout import NODE_DIRECTORIES, TaskPaths
+from azbatch_emulator.runners.transfers import Cancelled, Transfers
+
+log = logging.getLogger(__name__)
+WORKERS = 8
+CLOSE_SECONDS = 10.0  # for transfers that hang in a dead connection
+TRASH = ".trash"
+T = TypeVar("T")
+
+
+@dataclass(slots=True)
+class _Active:
+    command: Run
+    marker: str
+    cancelled: threading.Event = field(default_factory=threading.Event)
+    process: subprocess.Popen[bytes] | None = None
+
+
+class ProcessRunner:
+    """`root` holds the nodes, as `<pool>/<node>/...`; `owner` marks all our processes, so that leftovers are found.
+
+    All methods belong to the event loop's thread. Files move in a few threads of our own.
+    """
+
+    def __init__(self, root: Path, surroundings: Surroundings, owner: str) -> None:
+        self._root = root
+        self._surroundings = surroundings
+        self._owner = owner
+        self._transfers = Transfers(surroundings)
+        self._active: dict[str, _Active] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._threads: ThreadPoolExecutor | None = None
+        self._temporary: Path | None = None
+        self._to_sweep: set[str] = set()
+        self._sweeping = False
+        self._told_of_containers = False
+
+    # Nodes
+
+    def make_node(self, command: MakeNode) -> None:
+        node = self._node(command.pool_id, command.node_id)
+        for name in NODE_DIRECTORIES:
+            (node / name).mkdir(parents=True, exist_ok=True)
+
+    def remove_node(self, command: RemoveNode) -> None:
+        for active in list(self._active.values()):
+            if (active.command.pool_id, active.command.node_id) == (command.pool_id, command.node_id):
+                self._end(active)
+        self._sweep_soon(self._marker(command.pool_id, command.node_id))
+        self._drop(self._node(command.pool_id, command.node_id))
+
+    def drop_directory(self, command: DropDirectory) -> None:
+        self._drop(self._node(command.pool_id, command.node_id) / command.directory)
+
+    def _node(self, pool_id: str, node_id: str) -> Path:
+        return self._root / pool_id / node_id
+
+    def _marker(self, *names: str) -> str:
+        return "/".join((self._owner, *names)) + "/"
+
+    def _drop(self, path: Path) -> None:
+        """Out of sight at once, deleted in a thread: its name may be needed again."""
+        trash = self._root / TRASH / uuid.uuid4().hex
+        with contextlib.suppress(FileNotFoundError):
+            trash.parent.mkdir(parents=True, exist_ok=True)
+            path.rename(trash)
+            self._spawn(asyncio.to_thread(shutil.rmtree, trash, ignore_errors=True))
+
+    # Runs
+
+    def start(self, command: Run, report: Report) -> None:
+        active = _Active(command, self._marker(command.pool_id, command.node_id, command.run))
+        self._active[command.run] = active
+        self._spawn(self._run(active, report))
+
+    def kill(self, command: Kill) -> None:
+        active = self._active.get(command.run)
+        if active is not None:
+            self._end(active)
+
+    def _end(self, active: _Active) -> None:
+        active.cancelled.set()
+        if active.process is not None:
+            processes.kill_group(active.process.pid)
+        self._sweep_soon(active.marker)
+
+    async def _run(self, active: _Active, report: Report) -> None:
+        command, code, failure = active.command, None, None
+        if not active.cancelled.is_set():
+            report(RunStarted(run=command.run))
+            try:
+                code, failure = await self._carry_out(active)
+            except Cancelled:
+                log.debug("%s was killed", command.run)
+            except Exception as error:
+                log.exception("%s of task %s failed in the emulator", command.run, command.task_id)
+                failure = faults.fault("Unknown", Message=f"{type(error).__name__}: {error}")
+        del self._active[command.run]
+        if not active.cancelled.is_set():
+            report(RunEnded(run=command.run, exit_code=code, failure=failure))
+
+    async def _carry_out(self, active: _Active) -> tuple[int | None, Fault | None]:
+        command, began = active.command, time.monotonic()
+        paths = self._prepare(command)
+        variables = environment.build(
+            command,
+            paths,
+            self._surroundings,
+            path=environment.node_path(),
+            temporary=self._temporary_directory(),
+            marker=active.marker,
+        )
+        stopped = active.cancelled.is_set
+        failure = None
+        if command.spec.get("resourceFiles"):
+            failure = await self._in_thread(lambda: self._transfers.fetch(command.spec, paths, stopped))
+        if failure is None:
+            failure = self._launch(active, paths, variables)
+        if failure is not None:
+            return None, failure
+        code, in_time = await self._wait(active, began)
+        if active.cancelled.is_set():
+            raise Cancelled
+        failure = faults.exit_code(code) if code else None
+        if not in_time and command.max_wall_clock is not None:
+            failure = faults.out_of_time(command.max_wall_clock)
+        if command.spec.get("outputFiles"):
+            good = failure is None
+            not_put = await self._in_thread(lambda: self._transfers.put(command.spec, paths, variables, good, stopped))
+            failure = failure or not_put
+        return code, failure
+
+    def _prepare(self, command: Run) -> TaskPaths:
+        """Fresh directories for each start of a task; a start task meets what it left before a reboot."""
+        node = self._node(command.pool_id, command.node_id)
+        paths = TaskPaths(node, node / command.directory)
+        if command.kind != "start":
+            self._drop(paths.task)
+        paths.working.mkdir(parents=True, exist_ok=True)
+        for output in (paths.stdout, paths.stderr):
+            output.write_bytes(b"")
+        if command.spec.get("containerSettings") and not self._told_of_containers:
+            self._told_of_containers = True
+            log.warning("container images are ignored: commands run on this machine")
+        return paths
+
+    def _launch(self, active: _Active, paths: TaskPaths, variables: dict[str, str]) -> Fault | None:
+        text = str(active.command.spec.get("commandLine", ""))
+        try:
+            words = command_line.split(text)
+        except ValueError as error:
+            return faults.fault("CommandLaunchFailed", Message=f"{error}")
+        if not words:
+            return faults.fault("CommandLaunchFailed", Message="The command line is empty")
+        executable = command_line.program(words, paths.working, variables["PATH"])
+        if executable is None:
+            return faults.fault("CommandProgramNotFound", Message=f"There is no program {words[0]!r} on the node")
+        if active.cancelled.is_set():
+            raise Cancelled
+        try:
+            with paths.stdout.open("ab") as out, paths.stderr.open("ab") as err:
+                active.process = subprocess.Popen(  # noqa: S603 - running what users ask for is the purpose
+                    words,
+                    executable=executable,
+                    cwd=paths.working,
+                    env=variables,
+                    stdin=subprocess.DEVNULL,
+                    stdout=out,
+                    stderr=err,
+                    start_new_session=True,
+                )
+        except (OSError, ValueError) as error:
+            return faults.fault("CommandLaunchFailed", Message=f"{words[0]}: {error}")
+        return None
+
+    async def _wait(self, active: _Active, began: float) -> tuple[int, bool]:
+        """(exit code, whether it ended within its time); a signal counts as 128 + its number, as a shell says it."""
+        process, limit = active.process, active.command.max_wall_clock
+        assert process is not None
+        in_time = await _ended(process.pid, _left(limit, began))
+        # Before its leader is waited for, the group's number is still its own: end what was left in it.
+        processes.kill_group(process.pid)
+        if not in_time:
+            await _ended(process.pid, None)
+        code = process.wait()
+        active.process = None
+        self._sweep_soon(active.marker)
+        return (code if code >= 0 else 128 - code), in_time
+
+    # What was left over
+
+    def _sweep_soon(self, marker: str) -> None:
+        """Find and end what left its group. One look at all processes serves any number of runs that end together."""
+        self._to_sweep.add(marker)
+        if not self._sweeping:
+            self._sweeping = True
+            self._spawn(self._sweep())
+
+    async def _sweep(self) -> None:
+        await asyncio.sleep(0)
+        while self._to_sweep:
+            markers, self._to_sweep = tuple(self._to_sweep), set()
+            await asyncio.to_thread(_kill_below, markers)
+        self._sweeping = False
+
+    async def close(self) -> None:
+        """End every run and wait until none of our processes is left. The runner may be used again."""
+        for active in list(self._active.values()):
+            self._end(active)
+        if self._tasks:
+            await asyncio.wait(set(self._tasks), timeout=CLOSE_SECONDS)
+        await asyncio.to_thread(_kill_below, (self._marker(),))
+        self._transfers.close()
+        if self._threads is not None:
+            self._threads.shutdown(wait=False, cancel_futures=True)
+            self._threads = None
+        if self._temporary is not None:
+            shutil.rmtree(self._temporary, ignore_errors=True)
+            self._temporary = None
+
+    # Threads
+
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _in_thread(self, work: Callable[[], T]) -> T:
+        if self._threads is None:
+            self._threads = ThreadPoolExecutor(WORKERS, thread_name_prefix="azbatch-runner")
+        return await asyncio.get_running_loop().run_in_executor(self._threads, work)
+
+    def _temporary_directory(self) -> str:
+        """TMPDIR of the nodes: short, since sockets are made in it and their paths are limited to 108 characters."""
+        if self._temporary is None:
+            self._temporary = Path(tempfile.mkdtemp(prefix="azbatch-"))
+        return str(self._temporary)
+
+
+def _kill_below(markers: tuple[str, ...]) -> None:
+    processes.kill_marked(MARKER, lambda value: value.startswith(markers))
+
+
+def _left(limit: timedelta | None, began: float) -> float | None:
+    return None if limit is None else max(0.0, limit.total_seconds() - (time.monotonic() - began))
+
+
+async def _ended(pid: int, timeout: float | None) -> bool:
+    """Wait, without a thread, until a child has ended; False if it has not after `timeout` seconds."""
+    loop, ended, handle = asyncio.get_running_loop(), asyncio.Event(), os.pidfd_open(pid)
+    loop.add_reader(handle, ended.set)
+    try:
+        async with asyncio.timeout(timeout):
+            await ended.wait()
+    except TimeoutError:
+        return False
+    finally:
+        loop.remove_reader(handle)
+        os.close(handle)
+    return True

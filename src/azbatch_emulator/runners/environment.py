@@ -1,0 +1,82 @@
+"""The environment of a command on a node. Pure.
+
+Source: "Azure Batch runtime environment variables". Nothing of the emulator's own environment is passed on.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from azbatch_emulator.commands import Run
+from azbatch_emulator.runners.layout import TaskPaths, expand
+
+MARKER = "AZBATCH_EMULATOR_RUN"
+SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Surroundings:
+    """What a node finds around it: the account, its identity, the authorities to trust, the auto-storage.
+
+    `token(resource)` gives an access token of the node's identity, for the agent's own transfers.
+    """
+
+    account: str
+    account_url: str
+    identity_url: str
+    ca_bundle: Path
+    storage_url: str | None
+    token: Callable[[str], str]
+
+
+def node_path() -> str:
+    """PATH of a node: the interpreter's directory stands for the node's image, then the system's."""
+    return f"{Path(sys.executable).parent}:{SYSTEM_PATH}"
+
+
+def build(
+    command: Run, paths: TaskPaths, surroundings: Surroundings, *, path: str, temporary: str, marker: str
+) -> dict[str, str]:
+    """All variables of a command. The task's environmentSettings come last, and may refer to the others by `$NAME`."""
+    environment = {
+        "PATH": path,
+        "LANG": "C.UTF-8",
+        "HOME": str(paths.working),
+        "TMPDIR": temporary,
+        "AZ_BATCH_ACCOUNT_NAME": surroundings.account,
+        "AZ_BATCH_ACCOUNT_URL": surroundings.account_url,
+        "AZ_BATCH_NODE_ROOT_DIR": str(paths.node),
+        "AZ_BATCH_NODE_SHARED_DIR": str(paths.node / "shared"),
+        "AZ_BATCH_NODE_STARTUP_DIR": str(paths.node / "startup"),
+        "AZ_BATCH_NODE_STARTUP_WORKING_DIR": str(paths.node / "startup" / "wd"),
+        "AZ_BATCH_NODE_MOUNTS_DIR": str(paths.node / "fsmounts"),
+        "AZ_BATCH_TASK_DIR": str(paths.task),
+        "AZ_BATCH_TASK_WORKING_DIR": str(paths.working),
+        **_preparation(command, paths),
+        **command.environment,
+        **_identity(surroundings),
+    }
+    for setting in command.spec.get("environmentSettings") or ():
+        environment[str(setting["name"])] = expand(str(setting.get("value") or ""), environment)
+    environment[MARKER] = marker
+    return environment
+
+
+def _preparation(command: Run, paths: TaskPaths) -> Mapping[str, str]:
+    if command.preparation_directory is None:
+        return {}
+    directory = paths.node / command.preparation_directory
+    return {"AZ_BATCH_JOB_PREP_DIR": str(directory), "AZ_BATCH_JOB_PREP_WORKING_DIR": str(directory / "wd")}
+
+
+def _identity(surroundings: Surroundings) -> Mapping[str, str]:
+    bundle = str(surroundings.ca_bundle)
+    return {
+        "AZURE_POD_IDENTITY_AUTHORITY_HOST": surroundings.identity_url,
+        "AZURE_TOKEN_CREDENTIALS": "ManagedIdentityCredential",
+        "REQUESTS_CA_BUNDLE": bundle,
+        "SSL_CERT_FILE": bundle,
+    }
