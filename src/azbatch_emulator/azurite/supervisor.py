@@ -145,7 +145,7 @@ class AzuriteProcess:
                 )
             self._restarts -= 1
             log.warning(
-                "Azurite ended with exit code %s; starting it again on port %s. Blobs of its last five seconds may be lost",
+                "Azurite ended with exit code %s; starting it again on port %s. Its last five seconds may be lost",
                 code,
                 self.port,
             )

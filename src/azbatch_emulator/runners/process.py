@@ -19,11 +19,11 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any, TypeVar
 
-from azbatch_emulator import faults
+from azbatch_emulator import faults, processes
 from azbatch_emulator.commands import DropDirectory, Kill, MakeNode, RemoveNode, Run
 from azbatch_emulator.events import RunEnded, RunStarted
 from azbatch_emulator.records import Fault
-from azbatch_emulator.runners import Report, command_line, environment, processes
+from azbatch_emulator.runners import Report, command_line, environment
 from azbatch_emulator.runners.environment import MARKER, Surroundings
 from azbatch_emulator.runners.layout import NODE_DIRECTORIES, TaskPaths
 from azbatch_emulator.runners.transfers import Cancelled, Transfers
@@ -31,7 +31,7 @@ from azbatch_emulator.runners.transfers import Cancelled, Transfers
 log = logging.getLogger(__name__)
 WORKERS = 8
 CLOSE_SECONDS = 10.0  # for transfers that hang in a dead connection
-TRASH = ".trash"
+TRASH, TEMPORARY = ".trash", ".temporary"  # beside the pools, whose ids have no dots
 T = TypeVar("T")
 
 
@@ -243,6 +243,7 @@ class ProcessRunner:
             self._threads = None
         if self._temporary is not None:
             shutil.rmtree(self._temporary, ignore_errors=True)
+            (self._root / TEMPORARY).unlink(missing_ok=True)
             self._temporary = None
 
     # Threads
@@ -261,7 +262,15 @@ class ProcessRunner:
         """TMPDIR of the nodes: short, since sockets are made in it and their paths are limited to 108 characters."""
         if self._temporary is None:
             self._temporary = Path(tempfile.mkdtemp(prefix="azbatch-"))
+            (self._root / TEMPORARY).write_text(str(self._temporary))
         return str(self._temporary)
+
+
+def drop_files(root: Path) -> None:
+    """Delete all nodes below `root`, and the temporary directory of a runner that was killed."""
+    with contextlib.suppress(OSError):
+        shutil.rmtree((root / TEMPORARY).read_text())
+    shutil.rmtree(root, ignore_errors=True)
 
 
 def _kill_below(markers: tuple[str, ...]) -> None:

@@ -1,0 +1,198 @@
+"""The emulator as a detached process: start, stop, status, env, logs, reset."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import logging
+import os
+import select
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import IO, Any
+
+from azbatch_emulator import processes
+from azbatch_emulator.client import ControlClient
+from azbatch_emulator.errors import EmulatorError
+from azbatch_emulator.runners.environment import MARKER
+from azbatch_emulator.state import StateFolder, default_directory
+
+START_SECONDS = 600.0  # the first start installs Azurite
+STOP_SECONDS = 30.0
+Progress = Callable[[str], None]
+
+
+def folder_of(state: Path | str | None) -> StateFolder:
+    return StateFolder(Path(state).expanduser() if state is not None else default_directory())
+
+
+def start(
+    state: Path | str | None = None,
+    *,
+    options: Mapping[str, str | int | float | bool] | None = None,
+    progress: Progress = lambda _text: None,
+) -> dict[str, Any]:
+    """Start a daemon; returns its record once it answers.
+
+    `options` are those of `python -m azbatch_emulator serve`, such as `{"speed": 60, "http-port": 0}`.
+    Raises EmulatorError where one runs already or this one cannot start; nothing is left running then.
+    """
+    folder = folder_of(state)
+    running = folder.running()
+    if running is not None:
+        raise EmulatorError(
+            f"The emulator is already running (process {running}, state folder {folder.root}); "
+            "stop it with: azbatch emulator stop"
+        )
+    folder.make()
+    command = [sys.executable, "-m", "azbatch_emulator", "serve", "--state", str(folder.root)]
+    for name, value in (options or {}).items():
+        command += [f"--{name}"] if value is True else [f"--{name}", str(value)]
+    reading, writing = os.pipe()
+    with os.fdopen(reading) as news, _log(folder) as output:
+        try:
+            process = subprocess.Popen(  # noqa: S603
+                [*command, "--news-fd", str(writing)],
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                pass_fds=[writing],
+                start_new_session=True,
+                cwd=folder.root,
+            )
+        finally:
+            os.close(writing)
+        _await_news(process, news, folder, progress)
+    process.returncode = 0  # it lives on by itself: no warning about it when this object goes
+    return folder.read_record()
+
+
+@contextlib.contextmanager
+def _log(folder: StateFolder) -> Iterator[IO[bytes]]:
+    handle = os.open(folder.log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with os.fdopen(handle, "wb") as output:
+        yield output
+
+
+def _await_news(process: subprocess.Popen[bytes], news: IO[str], folder: StateFolder, progress: Progress) -> None:
+    """Pass on what the daemon tells while it starts, until it says that it is ready."""
+    deadline = time.monotonic() + START_SECONDS
+    try:
+        while select.select([news], [], [], max(0.0, deadline - time.monotonic()))[0]:
+            line = news.readline()
+            if not line:
+                process.wait()
+                raise EmulatorError(
+                    f"The emulator ended while it started (exit code {process.returncode}); see {folder.log}."
+                )
+            told = json.loads(line)
+            if "error" in told:
+                process.wait()
+                raise EmulatorError(told["error"])
+            if "ready" in told:
+                return
+            progress(told["progress"])
+        raise EmulatorError(f"The emulator did not start within {START_SECONDS:.0f} s; see {folder.log}.")
+    except BaseException:
+        if process.poll() is None:
+            process.terminate()
+            process.wait()
+        raise
+
+
+def stop(state: Path | str | None = None) -> bool:
+    """End the daemon, its tasks and Azurite; False if none ran. Returns when they are gone."""
+    folder = folder_of(state)
+    pid = folder.running()
+    if pid is None:
+        return False
+    try:
+        handle = os.pidfd_open(pid)
+    except ProcessLookupError:
+        return True
+    try:
+        signal.pidfd_send_signal(handle, signal.SIGTERM)
+        if not select.select([handle], [], [], STOP_SECONDS)[0]:
+            signal.pidfd_send_signal(handle, signal.SIGKILL)
+            select.select([handle], [], [], STOP_SECONDS)
+    except ProcessLookupError:
+        pass
+    finally:
+        os.close(handle)
+    processes.kill_marked(MARKER, lambda value: value.startswith(f"{folder.owner}/"))
+    folder.drop_record()
+    return True
+
+
+def status(state: Path | str | None = None) -> dict[str, Any]:
+    """`{"running": False}`, or True with addresses, pools, jobs and counts of requests."""
+    folder = folder_of(state)
+    if folder.running() is None:
+        return {"running": False, "state": str(folder.root)}
+    return {"running": True, **_client(folder).call("status")}
+
+
+def env(state: Path | str | None = None) -> dict[str, str]:
+    """The variables with which clients find the running emulator. Raises EmulatorError where none runs."""
+    variables: dict[str, str] = folder_of(state).read_record()["environment"]
+    return variables
+
+
+def logs(state: Path | str | None = None, lines: int = 100) -> str:
+    """The end of the daemon's log. Raises EmulatorError where there is none."""
+    folder = folder_of(state)
+    if not folder.log.exists():
+        raise EmulatorError(f"There is no log in {folder.root}; start the emulator with: azbatch emulator start")
+    return "\n".join(folder.log.read_text(errors="replace").splitlines()[-lines:])
+
+
+def reset(state: Path | str | None = None) -> bool:
+    """Forget all pools, jobs, files and blobs; also where no emulator runs. True if one runs."""
+    folder = folder_of(state)
+    if folder.running() is not None:
+        _client(folder).call("reset")
+        return True
+    for directory in (folder.nodes, folder.blobs):
+        shutil.rmtree(directory, ignore_errors=True)
+    return False
+
+
+def _client(folder: StateFolder) -> ControlClient:
+    return ControlClient(folder.read_record()["http_url"], folder.secrets().control_token)
+
+
+def serve(news: IO[str], **settings: Any) -> int:
+    """Be the daemon: run until SIGTERM, SIGINT or a `shutdown` call. The exit code; `news` hears how the start goes."""
+    from azbatch_emulator.emulator import Emulator
+
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    logging.getLogger("uvicorn.error").setLevel(logging.WARNING)
+
+    def tell(**told: str) -> None:
+        with contextlib.suppress(OSError, ValueError):  # nobody listens any more
+            news.write(json.dumps(told) + "\n")
+            news.flush()
+
+    def interrupt(*_: object) -> None:
+        raise SystemExit(0)
+
+    signal.signal(signal.SIGTERM, interrupt)
+    try:
+        with Emulator(**settings, progress=lambda text: tell(progress=text)) as emulator:
+            for number in (signal.SIGTERM, signal.SIGINT):
+                signal.signal(number, lambda *_: emulator.stop_requested.set())
+            tell(ready="yes")
+            with contextlib.suppress(OSError):
+                news.close()
+            logging.getLogger(__name__).info("serving %s and %s", emulator.http_url, emulator.https_url)
+            emulator.stop_requested.wait()
+    except EmulatorError as error:
+        logging.getLogger(__name__).error("%s", error)
+        tell(error=str(error))
+        return 1
+    return 0

@@ -1,0 +1,261 @@
+"""The whole emulator in this process: server thread, runner, Azurite, state folder."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import random
+import tempfile
+import threading
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Literal, Self
+
+from starlette.types import ASGIApp
+
+from azbatch_emulator import control, processes, tls
+from azbatch_emulator.account import Account
+from azbatch_emulator.azurite import AzuriteProcess
+from azbatch_emulator.client import PREFIX, ControlClient
+from azbatch_emulator.runners.environment import MARKER, Surroundings
+from azbatch_emulator.runners.process import ProcessRunner, drop_files
+from azbatch_emulator.server import ServerThread, bind
+from azbatch_emulator.state import StateFolder, cache_directory
+
+log = logging.getLogger(__name__)
+RunnerName = Literal["process", "instant"]
+Progress = Callable[[str], None]
+
+
+class Emulator:
+    """Azure Batch and Blob storage on loopback, for the length of a `with` block.
+
+    `state` is the state folder, a temporary one by default. `runner` "process" runs tasks as real processes,
+    "instant" ends each as soon as it starts. `speed` divides the service's delays (allocation, boot, sampling,
+    autoscale interval); tasks take the time they take. Without `storage` there is no Azurite, and Node.js is not
+    needed. Port 0 is a free one.
+
+    Inside the block: `http_url`, `https_url`, `account`, `account_key`, `blob_url`, `storage_account`, `storage_key`,
+    `storage_connection_string`, `ca_bundle`, `control_url`, and the methods `environment` and `control`.
+
+    Raises EmulatorError on entering, with nothing left running, where a port is in use, the folder belongs to a running
+    emulator, Node.js is missing, or Azurite cannot be installed or started.
+    """
+
+    def __init__(
+        self,
+        *,
+        state: Path | str | None = None,
+        runner: RunnerName = "process",
+        speed: float = 60.0,
+        storage: bool = True,
+        http_port: int = 0,
+        https_port: int = 0,
+        blob_port: int = 0,
+        account: str = "emulator",
+        storage_account: str = "emulatorstorage",
+        node_path: str | None = None,
+        progress: Progress = lambda _text: None,
+    ) -> None:
+        self._given_state, self._runner_name, self._speed = state, runner, speed
+        self._with_storage, self._node_path, self._progress = storage, node_path, progress
+        self._ports = (http_port, https_port, blob_port)
+        self.account, self.storage_account = account, storage_account
+        self.stop_requested = threading.Event()
+        self._azurite: AzuriteProcess | None = None
+        self._exit = contextlib.ExitStack()
+
+    def __enter__(self) -> Self:
+        with contextlib.ExitStack() as stack:
+            self._start(stack)
+            self._exit = stack.pop_all()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._exit.close()
+
+    def _start(self, stack: contextlib.ExitStack) -> None:
+        self._folder = self._open_folder(stack)
+        secrets = self._folder.secrets()
+        self.account_key, self.storage_key, self._token = (
+            secrets.account_key,
+            secrets.storage_key,
+            secrets.control_token,
+        )
+        self._tls = tls.ensure(self._folder.tls)
+        http = stack.enter_context(contextlib.closing(bind(self._ports[0], "--http-port")))
+        https = stack.enter_context(contextlib.closing(bind(self._ports[1], "--https-port")))
+        self.http_url = f"http://127.0.0.1:{http.getsockname()[1]}"
+        self.https_url = f"https://127.0.0.1:{https.getsockname()[1]}"
+        if self._with_storage:
+            self._start_storage(stack)
+        server = ServerThread(self._application, http, https, self._tls)
+        stack.callback(server.stop)
+        server.start()
+        self._client = ControlClient(self.http_url, self._token)
+        self._folder.write_record(self._facts())
+        stack.callback(self._folder.drop_record)
+
+    def _open_folder(self, stack: contextlib.ExitStack) -> StateFolder:
+        given = self._given_state
+        if given is None:
+            given = stack.enter_context(
+                tempfile.TemporaryDirectory(prefix="azbatch-emulator-", ignore_cleanup_errors=True)
+            )
+        folder = StateFolder(Path(given).expanduser())
+        stack.callback(folder.lock().release)
+        # What a killed predecessor left: its processes, and the files of nodes nobody knows any more.
+        killed = processes.kill_marked(MARKER, lambda value: value.startswith(f"{folder.owner}/"))
+        if killed:
+            log.warning("ended %s processes that an earlier emulator had left", killed)
+        drop_files(folder.nodes)
+        return folder
+
+    def _start_storage(self, stack: contextlib.ExitStack) -> None:
+        self._azurite = AzuriteProcess(
+            directory=self._folder.blobs,
+            cache=cache_directory(),
+            account=self.storage_account,
+            key=self.storage_key,
+            tls=self._tls,
+            port=self._ports[2],
+            node_path=self._node_path,
+            marker={MARKER: f"{self._folder.owner}/azurite/"},
+            progress=self._progress,
+        )
+        stack.callback(self._azurite.stop)
+        self._azurite.start()
+
+    @contextlib.asynccontextmanager
+    async def _application(self) -> AsyncIterator[ASGIApp]:
+        # Imported here: whoever only asks for the address of a daemon does not wait for it.
+        from azbatch_emulator.app import create_app, create_service
+        from azbatch_emulator.clock import RealClock
+        from azbatch_emulator.engine import Engine
+        from azbatch_emulator.identity.tokens import Tokens
+        from azbatch_emulator.profile import Profile
+
+        account = Account(self.account, self.account_key)
+        tokens = Tokens.load(self._folder.token_key, account.tenant)
+        engine = Engine(
+            clock=RealClock(),
+            runner=self._runner(tokens),
+            profile=Profile().scaled(self._speed),
+            rng=random.Random(),  # noqa: S311 - names of nodes, no secrets
+        )
+        real = self._runner_name == "process"
+        service = create_service(engine, account, tokens, self._folder.nodes if real else None)
+        engine.start()
+        try:
+            yield create_app(service, control.routes(self._control(engine, service.counts)))
+        finally:
+            await engine.close()
+
+    def _runner(self, tokens: Any) -> Any:
+        from azbatch_emulator.identity.metadata import SUBJECT
+        from azbatch_emulator.runners.instant import InstantRunner
+
+        if self._runner_name == "instant":
+            return InstantRunner()
+        surroundings = Surroundings(
+            account=self.account,
+            account_url=self.https_url,
+            identity_url=self.http_url,
+            ca_bundle=self._tls.bundle,
+            storage_url=self._azurite.url if self._azurite else None,
+            token=lambda resource: str(tokens.mint(resource, SUBJECT, datetime.now(UTC))),
+        )
+        return ProcessRunner(self._folder.nodes, surroundings, owner=f"{self._folder.owner}/nodes")
+
+    def _control(self, engine: Any, counts: Counter[str]) -> control.Control:
+        return control.Control(
+            engine=engine,
+            counts=counts,
+            token=self._token,
+            facts=self._facts,
+            wipe=self._wipe,
+            shutdown=self.stop_requested.set,
+        )
+
+    def _wipe(self, storage: bool) -> None:
+        drop_files(self._folder.nodes)
+        if storage and self._azurite is not None:
+            self._azurite.wipe()
+
+    def _facts(self) -> dict[str, Any]:
+        """What the record of a running emulator, and its status, say; no secret."""
+        azurite = self._azurite
+        return {
+            "pid": os.getpid(),
+            "account": self.account,
+            "http_url": self.http_url,
+            "https_url": self.https_url,
+            "blob_url": self.blob_url if azurite else None,
+            "storage_failure": azurite.failure if azurite else None,
+            "ca_bundle": str(self.ca_bundle),
+            "runner": self._runner_name,
+            "speed": self._speed,
+            "state": str(self._folder.root),
+            "environment": self.environment(),
+        }
+
+    @property
+    def blob_url(self) -> str:
+        """The storage account's blob endpoint, `https://127.0.0.1:PORT/ACCOUNT`."""
+        if self._azurite is None:
+            raise AttributeError("this emulator was started without storage")
+        return self._azurite.url
+
+    @property
+    def storage_connection_string(self) -> str:
+        return (
+            f"DefaultEndpointsProtocol=https;AccountName={self.storage_account};AccountKey={self.storage_key};"
+            f"BlobEndpoint={self.blob_url};"
+        )
+
+    @property
+    def ca_bundle(self) -> Path:
+        """PEM file with the authorities trusted before, and the emulator's own."""
+        return self._tls.bundle
+
+    @property
+    def control_url(self) -> str:
+        return f"{self.http_url}{PREFIX}"
+
+    def environment(self) -> dict[str, str]:
+        """Variables with which clients find and trust the emulator; no secret among them."""
+        bundle = str(self.ca_bundle)
+        storage = {}
+        if self._azurite is not None:
+            storage = {"AZBATCH_STORAGE_URL": self.blob_url, "SNAKEMAKE_STORAGE_AZBLOB_ENDPOINT_URL": self.blob_url}
+        return {
+            "AZBATCH_ACCOUNT_URL": self.https_url,
+            **storage,
+            "AZURE_POD_IDENTITY_AUTHORITY_HOST": self.http_url,
+            "AZURE_TOKEN_CREDENTIALS": "ManagedIdentityCredential",
+            "REQUESTS_CA_BUNDLE": bundle,
+            "SSL_CERT_FILE": bundle,
+            **_past_proxies(os.environ),
+        }
+
+    def control(self, path: str, **body: Any) -> dict[str, Any]:
+        """Call a route of `/_emulator/`: `control("status")`, `control("preempt", pool_id=..., node_id=...)`.
+
+        Raises EmulatorError where the emulator refuses.
+        """
+        return self._client.call(path, **body)
+
+
+def _past_proxies(environ: Mapping[str, str]) -> dict[str, str]:
+    """Where the user has proxies: variables that keep loopback off them."""
+    if not any(environ.get(name) for name in ("HTTPS_PROXY", "https_proxy", "HTTP_PROXY", "http_proxy", "ALL_PROXY")):
+        return {}
+    hosts = [host for host in (environ.get("NO_PROXY") or environ.get("no_proxy") or "").split(",") if host]
+    hosts += [host for host in ("127.0.0.1", "localhost") if host not in hosts]
+    return dict.fromkeys(("NO_PROXY", "no_proxy"), ",".join(hosts))

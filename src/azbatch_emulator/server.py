@@ -1,0 +1,134 @@
+"""Serves the application on two loopback ports, http and https, on an event loop in a thread of its own."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+import threading
+from collections.abc import AsyncIterator, Callable, Iterator
+from concurrent.futures import Future
+from contextlib import AbstractAsyncContextManager
+from pathlib import Path
+
+import uvicorn
+from starlette.types import ASGIApp
+
+from azbatch_emulator.errors import EmulatorError
+from azbatch_emulator.tls import Tls
+
+START_SECONDS = 30.0
+KEEP_ALIVE_SECONDS = 120  # longer than clients keep idle connections, so that they never send into a closed one
+
+
+def bind(port: int, option: str) -> socket.socket:
+    """A listening socket on 127.0.0.1; port 0 lets the system choose. Raises EmulatorError where it is in use."""
+    listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind(("127.0.0.1", port))
+        listener.listen(2048)
+    except OSError as error:
+        listener.close()
+        raise EmulatorError(
+            f"Port {port} cannot be used ({error.strerror}); choose another with {option}, or 0 for a free one."
+        ) from None
+    return listener
+
+
+class _Server(uvicorn.Server):
+    def __init__(self, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self.listening = asyncio.Event()
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Signals are for whoever embeds us."""
+        yield
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets=sockets)
+        self.listening.set()
+
+
+class ServerThread:
+    """Runs `application()`, an async context that yields the ASGI app, until `stop`.
+
+    The context is entered, and left, on the loop's thread.
+    """
+
+    def __init__(
+        self,
+        application: Callable[[], AbstractAsyncContextManager[ASGIApp]],
+        http: socket.socket,
+        https: socket.socket,
+        tls: Tls,
+    ) -> None:
+        self._application = application
+        self._sockets = {"http": http, "https": https}
+        self._tls = tls
+        self._ready: Future[None] = Future()
+        self._stop: asyncio.Event | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._thread = threading.Thread(target=self._main, name="azbatch-emulator", daemon=True)
+        self.ended = threading.Event()
+
+    def start(self) -> None:
+        """Returns once both ports answer; raises what the application raised."""
+        self._thread.start()
+        self._ready.result(START_SECONDS)
+
+    def stop(self) -> None:
+        """Returns once the application has closed."""
+        if self._loop is not None and self._stop is not None and not self._loop.is_closed():
+            with contextlib.suppress(RuntimeError):  # closed just now
+                self._loop.call_soon_threadsafe(self._stop.set)
+        self._thread.join()
+
+    def _main(self) -> None:
+        try:
+            asyncio.run(self._serve())
+        except BaseException as error:
+            if self._ready.done():
+                raise
+            self._ready.set_exception(error)
+        finally:
+            self.ended.set()
+
+    async def _serve(self) -> None:
+        self._loop, self._stop = asyncio.get_running_loop(), asyncio.Event()
+        async with self._application() as app, self._listening(app):
+            self._ready.set_result(None)
+            await self._stop.wait()
+
+    @contextlib.asynccontextmanager
+    async def _listening(self, app: ASGIApp) -> AsyncIterator[None]:
+        servers = {scheme: _Server(self._config(app, scheme)) for scheme in self._sockets}
+        async with asyncio.TaskGroup() as group:
+            for scheme, server in servers.items():
+                group.create_task(server.serve(sockets=[self._sockets[scheme]]))
+            for server in servers.values():
+                await server.listening.wait()
+            try:
+                yield
+            finally:
+                for server in servers.values():
+                    server.should_exit = True
+
+    def _config(self, app: ASGIApp, scheme: str) -> uvicorn.Config:
+        certificate: dict[str, Path] = {}
+        if scheme == "https":
+            certificate = {"ssl_certfile": self._tls.certificate, "ssl_keyfile": self._tls.key}
+        return uvicorn.Config(
+            app,
+            **certificate,  # type: ignore[arg-type]
+            lifespan="off",
+            ws="none",
+            http="httptools",
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            proxy_headers=False,
+            timeout_keep_alive=KEEP_ALIVE_SECONDS,
+            timeout_graceful_shutdown=2,
+        )
