@@ -1,0 +1,189 @@
+"""`azbatch emulator`: Azure Batch and Blob storage on this machine."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from azbatch.errors import AzbatchError
+
+F = TypeVar("F", bound=Callable[..., Any])
+PORT = click.IntRange(0, 65535)
+
+
+def _quote_fish(value: str) -> str:
+    escaped = value.replace("\\", "\\\\").replace("'", "\\'")
+    return f"'{escaped}'"
+
+
+FORMATS: Mapping[str, Callable[[Mapping[str, str]], str]] = {
+    "sh": lambda env: "\n".join(f"export {name}={shlex.quote(value)}" for name, value in env.items()),
+    "fish": lambda env: "\n".join(f"set -gx {name} {_quote_fish(value)};" for name, value in env.items()),
+    "dotenv": lambda env: "\n".join(f"{name}={value}" for name, value in env.items()),
+    "json": lambda env: json.dumps(env, indent=2),
+}
+
+
+def _state_option(function: F) -> F:
+    return click.option(
+        "--state",
+        type=click.Path(path_type=Path, file_okay=False),
+        envvar="AZBATCH_EMULATOR_STATE",
+        help="State folder (default: azbatch/emulator in your state directory).",
+    )(function)
+
+
+def _json_option(function: F) -> F:
+    return click.option("--json", "as_json", is_flag=True, help="Print JSON.")(function)
+
+
+@contextmanager
+def _told_plainly() -> Iterator[None]:
+    """The emulator's errors are the user's to read, as they are."""
+    from azbatch_emulator.launcher import EmulatorError
+
+    try:
+        yield
+    except EmulatorError as error:
+        raise AzbatchError(str(error)) from None
+
+
+@click.group(name="emulator", context_settings={"help_option_names": ["-h", "--help"]})
+def command() -> None:
+    """Run Azure Batch and Blob storage on this machine."""
+
+
+@command.command()
+@_state_option
+@click.option(
+    "--runner",
+    type=click.Choice(["process", "instant"]),
+    default="process",
+    show_default=True,
+    help="Run tasks as real processes, or end each at once (for load).",
+)
+@click.option(
+    "--speed",
+    type=click.FloatRange(min=0, min_open=True),
+    default=60.0,
+    show_default=True,
+    help="How much faster than Azure allocation, boot and autoscale go; tasks take the time they take.",
+)
+@click.option("--no-storage", is_flag=True, help="Without Blob storage (and so without Node.js).")
+@click.option("--http-port", type=PORT, default=0, help="0, the default: a free one.")
+@click.option("--https-port", type=PORT, default=0, help="0, the default: a free one.")
+@click.option("--blob-port", type=PORT, default=0, help="0, the default: a free one.")
+@click.option("--node-path", type=click.Path(dir_okay=False), help="The Node.js to run Azurite with.")
+@_json_option
+def start(state: Path | None, as_json: bool, **options: Any) -> None:
+    """Start the emulator; it runs on until `azbatch emulator stop`."""
+    from azbatch_emulator import launcher
+
+    given = {name.replace("_", "-"): value for name, value in options.items() if value not in (None, False)}
+    with _told_plainly():
+        record = launcher.start(state, options=given, progress=lambda text: click.echo(f"{text} ...", err=True))
+    if as_json:
+        click.echo(json.dumps(record, indent=2))
+        return
+    click.echo(f"The emulator is running (process {record['pid']}, state folder {record['state']}).")
+    for label, key in (("Batch", "https_url"), ("Blob storage", "blob_url"), ("Identity", "http_url")):
+        if record[key]:
+            click.echo(f"  {label:<13}{record[key]}")
+    click.echo('Let this shell use it with: eval "$(azbatch emulator env)"')
+
+
+@command.command()
+@_state_option
+@_json_option
+def stop(state: Path | None, as_json: bool) -> None:
+    """Stop the emulator, its tasks and its storage. Blobs stay; pools and jobs do not."""
+    from azbatch_emulator import launcher
+
+    with _told_plainly():
+        stopped = launcher.stop(state)
+    if as_json:
+        click.echo(json.dumps({"stopped": stopped}))
+    else:
+        click.echo("The emulator has stopped." if stopped else "The emulator was not running.")
+
+
+@command.command()
+@_state_option
+@_json_option
+def status(state: Path | None, as_json: bool) -> None:
+    """Show whether it runs, and its pools, jobs and requests. Exit code 1 where it does not run."""
+    from azbatch_emulator import launcher
+
+    with _told_plainly():
+        found = launcher.status(state)
+    if as_json:
+        click.echo(json.dumps(found, indent=2))
+    else:
+        click.echo(_describe(found))
+    if not found["running"]:
+        raise SystemExit(1)
+
+
+def _describe(found: Mapping[str, Any]) -> str:
+    if not found["running"]:
+        return f"The emulator is not running (state folder {found['state']})."
+    lines = [
+        f"The emulator is running (process {found['pid']}, state folder {found['state']}).",
+        f"  Batch        {found['https_url']}",
+        f"  Blob storage {found['storage_failure'] or found['blob_url'] or 'none'}",
+        f"  Requests     {sum(found['requests'].values())}",
+    ]
+    for pool in found["pools"]:
+        nodes = ", ".join(f"{count} {state}" for state, count in pool["nodes"].items()) or "no nodes"
+        lines.append(f"  Pool {pool['id']}: {pool['allocation_state']}, {nodes}")
+    for job in found["jobs"]:
+        tasks = ", ".join(f"{count} {state}" for state, count in job["tasks"].items() if count) or "no tasks"
+        lines.append(f"  Job {job['id']}: {job['state']}, {tasks}")
+    return "\n".join(lines)
+
+
+@command.command()
+@_state_option
+@click.option("--format", "form", type=click.Choice(list(FORMATS)), default="sh", show_default=True)
+@click.option("--json", "as_json", is_flag=True, help="The same as --format json.")
+def env(state: Path | None, form: str, as_json: bool) -> None:
+    """Print variables that let this shell's tools use the emulator: eval "$(azbatch emulator env)"."""
+    from azbatch_emulator import launcher
+
+    with _told_plainly():
+        variables = launcher.env(state)
+    click.echo(FORMATS["json" if as_json else form](variables))
+
+
+@command.command()
+@_state_option
+@click.option("-n", "--lines", type=click.IntRange(min=1), default=100, show_default=True)
+@_json_option
+def logs(state: Path | None, lines: int, as_json: bool) -> None:
+    """Print the end of the emulator's log."""
+    from azbatch_emulator import launcher
+
+    with _told_plainly():
+        text = launcher.logs(state, lines)
+    click.echo(json.dumps(text.splitlines(), indent=2) if as_json else text)
+
+
+@command.command()
+@_state_option
+@_json_option
+def reset(state: Path | None, as_json: bool) -> None:
+    """Forget all pools, jobs, files and blobs."""
+    from azbatch_emulator import launcher
+
+    with _told_plainly():
+        running = launcher.reset(state)
+    if as_json:
+        click.echo(json.dumps({"reset": True, "running": running}))
+    else:
+        click.echo("The emulator is empty.")
