@@ -1,0 +1,288 @@
+"""Snakemake on Azure Batch: jobs become Batch tasks, added in bulk and followed with one list a pass.
+
+Nothing of azure.* is imported here: Snakemake imports every plugin at every call.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import atexit
+import os
+import socket
+import threading
+import time
+from collections.abc import AsyncGenerator, Sequence
+from typing import TYPE_CHECKING, Any
+
+from snakemake_interface_common.exceptions import WorkflowError
+from snakemake_interface_executor_plugins.executors.base import SubmittedJobInfo
+from snakemake_interface_executor_plugins.executors.remote import RemoteExecutor
+from snakemake_interface_executor_plugins.jobs import JobExecutorInterface
+from snakemake_interface_executor_plugins.settings import CommonSettings
+from snakemake_interface_executor_plugins.utils import format_cli_arg, join_cli_args
+
+from azbatch.errors import AzbatchError, ConfigurationError
+from snakemake_executor_plugin_azbatch import plan
+from snakemake_executor_plugin_azbatch.settings import ExecutorSettings
+
+if TYPE_CHECKING:
+    from azbatch.jobs import Finished, TaskSpec
+
+__all__ = ["Executor", "ExecutorSettings", "common_settings"]
+
+common_settings = CommonSettings(
+    non_local_exec=True,
+    implies_no_shared_fs=True,
+    # Snakemake packs, uploads and later removes the source archive; nodes unpack it once, in the preparation task.
+    job_deploy_sources=True,
+    pass_default_storage_provider_args=True,
+    pass_default_resources_args=True,
+    # Values would stand in the command line, which all readers of the account see.
+    pass_envvar_declarations_to_cmd=False,
+    auto_deploy_default_storage_provider=False,
+    pass_group_args=True,
+    init_seconds_before_status_checks=0,
+)
+
+QUICK, SLOW = 0.2, 5.0  # seconds between passes: after news, and after long silence
+PATIENCE = 120.0  # seconds that the service may be out of reach before jobs are given up
+
+
+class Executor(RemoteExecutor):
+    """One workflow run. Snakemake calls it from its scheduler, from the wait thread and at the end."""
+
+    def __post_init__(self) -> None:
+        self._jobs: dict[str, SubmittedJobInfo] = {}
+        self._registry = threading.Lock()
+        self._stirred = threading.Event()
+        self._pause = QUICK
+        self._silent_since: float | None = None
+        self._closed = False
+        try:
+            self._begin()
+        except BaseException as error:
+            # Snakemake does not clean up after a constructor that failed.
+            self._close()
+            self.workflow.cleanup_source_archive()
+            self.wait = False
+            if isinstance(error, ConfigurationError):
+                raise WorkflowError("azbatch cannot start:\n" + "\n".join(error.faults)) from None
+            if isinstance(error, AzbatchError):
+                raise WorkflowError(f"azbatch cannot start: {error}") from None
+            raise
+        atexit.register(self._close)
+
+    def _begin(self) -> None:
+        from azbatch.azure.batch import BatchAccount
+        from snakemake_executor_plugin_azbatch.run import Run, Submitter
+
+        settings = self.workflow.executor_settings or ExecutorSettings()
+        self.settings: ExecutorSettings = settings
+        found = plan.faults(settings)
+        storage = self._storage_url(found)
+        try:
+            account = BatchAccount(settings.account_url)
+        except ConfigurationError as error:
+            found += error.faults
+        if found:
+            raise ConfigurationError(found)
+        prefix = str(self.workflow.storage_settings.default_storage_prefix or "")
+        key = plan.workflow_key(socket.gethostname(), os.getcwd(), prefix)  # noqa: PTH109 - a plain string is wanted
+        self._run = Run(account, settings, key, self.logger.info)
+        archive = self.workflow.source_archive
+        self._run.begin(
+            plan.largest(self._needs_of_rules()),
+            plan.preparation_command(settings.python, archive.query, archive.checksum),
+            {"AZBATCH_STORAGE_URL": storage, **self._declared_variables()},
+        )
+        self._submitter = Submitter(self._run.add, self._added)
+
+    def _storage_url(self, faults: list[str]) -> str:
+        """Where tasks find their blobs: the setting, else the storage plugin's endpoint, else the environment."""
+        if self.workflow.storage_settings.default_storage_provider != "azblob":
+            faults.append("Jobs on Azure Batch exchange files by blob: use --default-storage-provider azblob.")
+        tagged = self.workflow.storage_provider_settings.get("azblob")
+        plugin = tagged.get_settings(None) if tagged is not None else None
+        if plugin is not None and (plugin.sas_token or plugin.connection_string):
+            self.logger.warning("Nodes sign in to storage with their identity; the SAS or key stays on this machine.")
+        url = (
+            self.settings.storage_url
+            or (plugin.endpoint_url if plugin is not None else None)
+            or (f"https://{plugin.account}.blob.core.windows.net" if plugin is not None and plugin.account else None)
+            or os.environ.get("AZBATCH_STORAGE_URL")
+        )
+        if not url:
+            faults.append("The Blob endpoint is unknown: set --azbatch-storage-url or AZBATCH_STORAGE_URL.")
+        return str(url or "")
+
+    def _declared_variables(self) -> dict[str, str]:
+        """Variables the workflow declares (envvars:) or --envvars names. Batch shows them to the account's readers."""
+        names = {*self.workflow.remote_execution_settings.envvars, *self.workflow.envvars}
+        return {name: os.environ[name] for name in sorted(names) if name in os.environ}
+
+    def _needs_of_rules(self) -> list[plan.Needs]:
+        """What one job of each rule asks for, of those that will run remotely."""
+        seen: dict[str, plan.Needs] = {}
+        for job in self.workflow.dag.needrun_jobs():
+            if not job.is_local:
+                need = self._needs(job)
+                seen[job.rule.name] = plan.largest([seen[job.rule.name], need]) if job.rule.name in seen else need
+        return list(seen.values())
+
+    @staticmethod
+    def _needs(job: JobExecutorInterface) -> plan.Needs:
+        return plan.Needs.of(job.threads, job.resources)
+
+    # Submission
+
+    def run_jobs(self, jobs: list[JobExecutorInterface]) -> None:
+        for job in jobs:
+            self.run_job_pre(job)
+            self.run_job(job)
+
+    def run_job(self, job: JobExecutorInterface) -> None:
+        """Queue the job; the submitter reports it as submitted or failed."""
+        info = SubmittedJobInfo(job)
+        try:
+            task = self._task(job)
+        except ConfigurationError as error:
+            rule = getattr(getattr(job, "rule", None), "name", None) or "group"
+            self.report_job_error(info, msg=f"Job of rule '{rule}' can never run: {'; '.join(error.faults)}. ")
+            return
+        info.external_jobid = task.id
+        with self._registry:
+            self._jobs[task.id] = info
+        self._submitter.put(task)
+
+    def _task(self, job: JobExecutorInterface) -> TaskSpec:
+        from azbatch.jobs import TaskSpec
+        from azbatch.jobs.spec import Container
+
+        name = job.name if job.is_group() else job.rule.name
+        image = self.settings.container_image
+        return TaskSpec(
+            id=plan.task_id(job.jobid, job.attempt, name),
+            command=plan.task_command(self.format_job_exec(job)),
+            slots=self._needs(job).slots(self._run.size, self._run.slots),
+            retries=self.settings.task_retries,
+            retention=self.settings.task_retention,
+            display_name=f"{name} {' '.join(f'{k}={v}' for k, v in (job.wildcards_dict or {}).items())}".strip()
+            if not job.is_group()
+            else name,
+            container=Container(image=image) if image else None,
+        )
+
+    def format_job_exec(self, job: JobExecutorInterface) -> str:
+        """Snakemake's command for a job, without its deployment step: the node has done that once."""
+        return str(
+            join_cli_args(
+                [
+                    self.get_python_executable(),
+                    "-m snakemake",
+                    format_cli_arg("--snakefile", self.get_snakefile()),
+                    self.get_job_args(job),
+                    self.workflow.spawned_job_args_factory.general_args(executor_common_settings=self.common_settings),
+                    # One job needs no solver, and the greedy scheduler spares importing one.
+                    "--scheduler greedy",
+                    format_cli_arg("--mode", self.get_exec_mode().item_to_choice()),
+                ]
+            )
+        )
+
+    def get_python_executable(self) -> str:
+        return self.settings.python
+
+    def _added(self, task_id: str, refusal: str | None) -> None:
+        with self._registry:
+            info = self._jobs[task_id] if refusal is None else self._jobs.pop(task_id)
+        if refusal is None:
+            # Not registered as incomplete: blobs appear whole, and only after the rule succeeded.
+            self.report_job_submission(info, register_job=False)
+            self._pause = QUICK
+            self._stirred.set()
+        else:
+            self.report_job_error(info, msg=f"Batch refused the task '{task_id}': {refusal}. ")
+
+    # Following
+
+    async def check_active_jobs(self, active_jobs: list[SubmittedJobInfo]) -> AsyncGenerator[SubmittedJobInfo, None]:
+        """One pass; whatever goes wrong in it is told as failed jobs, since an exception would end the wait thread."""
+        try:
+            news = await asyncio.to_thread(self._run.look, time.monotonic())
+            self._silent_since = None
+            await self._tell(news)
+            self._pause = QUICK if news else min(self._pause * 1.4, SLOW)
+        except AzbatchError as error:
+            self._trouble(error)
+        for info in active_jobs:
+            with self._registry:
+                waiting = info.external_jobid in self._jobs
+            if waiting:
+                yield info
+
+    async def _tell(self, news: Sequence[Finished]) -> None:
+        from azbatch.jobs import explain
+
+        for finished in news:
+            with self._registry:
+                info = self._jobs.pop(finished.id, None)
+            if info is None:
+                continue
+            if finished.succeeded:
+                self.report_job_success(info)
+                continue
+            outcome = await asyncio.to_thread(explain, self._run.account, self._run.job_id, finished.id, finished.task)
+            tail = f"\nIts output ended with:\n{outcome.output}\n" if outcome.output else " "
+            self.report_job_error(info, msg=f"{outcome.reason}{tail}")
+
+    def _trouble(self, error: AzbatchError) -> None:
+        """A pass failed: wait out a service that is out of reach, give the jobs up on anything else."""
+        from snakemake_executor_plugin_azbatch.run import PoolFailed
+
+        now = time.monotonic()
+        if self._silent_since is None:
+            self._silent_since = now
+            if not isinstance(error, PoolFailed):
+                self.logger.warning(f"{error} Trying again.")
+        if not isinstance(error, PoolFailed) and now - self._silent_since < PATIENCE:
+            self._pause = min(self._pause * 2, SLOW)
+            return
+        with self._registry:
+            lost, self._jobs = list(self._jobs.values()), {}
+        for info in lost:
+            self.report_job_error(info, msg=f"{error} ")
+
+    async def sleep(self) -> None:
+        """Pause between passes; news of submissions and the end of the run cut it short."""
+        await asyncio.to_thread(self._stirred.wait, self._pause)
+        self._stirred.clear()
+
+    # The end
+
+    def cancel_jobs(self, active_jobs: list[SubmittedJobInfo]) -> None:
+        """All jobs of the run at once."""
+        self._submitter.stop()
+        try:
+            self._run.cancel()
+        except AzbatchError as error:
+            self.logger.warning(str(error))
+
+    def shutdown(self) -> None:
+        self._submitter.stop()
+        with self.lock:
+            self.wait = False
+        self._stirred.set()
+        super().shutdown()
+        self._close()
+
+    def _close(self) -> None:
+        """Take away what the run made; called once however the run ends."""
+        if self._closed:
+            return
+        self._closed = True
+        atexit.unregister(self._close)
+        run: Any = getattr(self, "_run", None)
+        if run is None:
+            return
+        for fault in run.close():
+            self.logger.error(fault)
