@@ -72,6 +72,8 @@ class AzuriteProcess:
 
     def start(self) -> None:
         """Install if needed, start, and return once it listens. Raises EmulatorError."""
+        if self._process is not None:
+            raise RuntimeError("this Azurite is running already")
         node = find_node(self._node_path)
         home = ensure_installed(self._cache, node, self._progress)
         self.directory.mkdir(parents=True, exist_ok=True, mode=0o700)
