@@ -27,6 +27,7 @@ from snakemake_executor_plugin_azbatch.settings import ExecutorSettings
 
 if TYPE_CHECKING:
     from azbatch.jobs import Finished, TaskSpec
+    from snakemake_executor_plugin_azbatch.run import Run
 
 __all__ = ["Executor", "ExecutorSettings", "common_settings"]
 
@@ -51,13 +52,19 @@ PATIENCE = 120.0  # seconds that the service may be out of reach before jobs are
 class Executor(RemoteExecutor):
     """One workflow run. Snakemake calls it from its scheduler, from the wait thread and at the end."""
 
-    def __post_init__(self) -> None:
+    def __init__(self, workflow: Any, logger: Any) -> None:
+        # The base class starts the wait thread before __post_init__: what that thread reads must be there by then.
         self._jobs: dict[str, SubmittedJobInfo] = {}
         self._registry = threading.Lock()
         self._stirred = threading.Event()
         self._pause = QUICK
         self._silent_since: float | None = None
         self._closed = False
+        self._made: Run | None = None  # whatever begin() made so far, to be taken away
+        self._run: Run | None = None  # once all of it is there
+        super().__init__(workflow, logger)
+
+    def __post_init__(self) -> None:
         try:
             self._begin()
         except BaseException as error:
@@ -76,8 +83,7 @@ class Executor(RemoteExecutor):
         from azbatch.azure.batch import BatchAccount
         from snakemake_executor_plugin_azbatch.run import Run, Submitter
 
-        settings = self.workflow.executor_settings or ExecutorSettings()
-        self.settings: ExecutorSettings = settings
+        settings: ExecutorSettings = self.settings
         found = plan.faults(settings)
         storage = self._storage_url(found)
         try:
@@ -88,14 +94,25 @@ class Executor(RemoteExecutor):
             raise ConfigurationError(found)
         prefix = str(self.workflow.storage_settings.default_storage_prefix or "")
         key = plan.workflow_key(socket.gethostname(), os.getcwd(), prefix)  # noqa: PTH109 - a plain string is wanted
-        self._run = Run(account, settings, key, self.logger.info)
+        run = self._made = Run(account, settings, key, self.logger.info)
         archive = self.workflow.source_archive
-        self._run.begin(
+        run.begin(
             plan.largest(self._needs_of_rules()),
             plan.preparation_command(settings.python, archive.query, archive.checksum),
             {"AZBATCH_STORAGE_URL": storage, **self._declared_variables()},
         )
-        self._submitter = Submitter(self._run.add, self._added)
+        self._submitter = Submitter(run.add, self._added)
+        self._run = run
+
+    @property
+    def settings(self) -> ExecutorSettings:
+        return self.workflow.executor_settings or ExecutorSettings()
+
+    @property
+    def run(self) -> Run:
+        """The run; it is there once the constructor has returned."""
+        assert self._run is not None
+        return self._run
 
     def _storage_url(self, faults: list[str]) -> str:
         """Where tasks find their blobs: the setting, else the storage plugin's endpoint, else the environment."""
@@ -163,7 +180,7 @@ class Executor(RemoteExecutor):
         return TaskSpec(
             id=plan.task_id(job.jobid, job.attempt, name),
             command=plan.task_command(self.format_job_exec(job)),
-            slots=self._needs(job).slots(self._run.size, self._run.slots),
+            slots=self._needs(job).slots(self.run.size, self.run.slots),
             retries=self.settings.task_retries,
             retention=self.settings.task_retention,
             display_name=f"{name} {' '.join(f'{k}={v}' for k, v in (job.wildcards_dict or {}).items())}".strip()
@@ -208,7 +225,7 @@ class Executor(RemoteExecutor):
     async def check_active_jobs(self, active_jobs: list[SubmittedJobInfo]) -> AsyncGenerator[SubmittedJobInfo, None]:
         """One pass; whatever goes wrong in it is told as failed jobs, since an exception would end the wait thread."""
         try:
-            news = await asyncio.to_thread(self._run.look, time.monotonic())
+            news = await asyncio.to_thread(self._run.look, time.monotonic()) if self._run else []
             self._silent_since = None
             await self._tell(news)
             self._pause = QUICK if news else min(self._pause * 1.4, SLOW)
@@ -231,7 +248,7 @@ class Executor(RemoteExecutor):
             if finished.succeeded:
                 self.report_job_success(info)
                 continue
-            outcome = await asyncio.to_thread(explain, self._run.account, self._run.job_id, finished.id, finished.task)
+            outcome = await asyncio.to_thread(explain, self.run.account, self.run.job_id, finished.id, finished.task)
             tail = f"\nIts output ended with:\n{outcome.output}\n" if outcome.output else " "
             self.report_job_error(info, msg=f"{outcome.reason}{tail}")
 
@@ -263,7 +280,7 @@ class Executor(RemoteExecutor):
         """All jobs of the run at once."""
         self._submitter.stop()
         try:
-            self._run.cancel()
+            self.run.cancel()
         except AzbatchError as error:
             self.logger.warning(str(error))
 
@@ -281,8 +298,6 @@ class Executor(RemoteExecutor):
             return
         self._closed = True
         atexit.unregister(self._close)
-        run: Any = getattr(self, "_run", None)
-        if run is None:
-            return
-        for fault in run.close():
-            self.logger.error(fault)
+        if self._made is not None:
+            for fault in self._made.close():
+                self.logger.error(fault)

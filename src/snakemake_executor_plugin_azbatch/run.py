@@ -92,10 +92,8 @@ class Run:
         self.account.create_pool(self._pool_spec().body())
         self.made_pool = True
         how = "autoscaled up to" if self.settings.autoscale else "of"
-        self.say(
-            f"Pool '{self.pool_id}' {how} {self.settings.max_nodes} {self.size.name} nodes with {self.slots} task slots each "
-            "is being made."
-        )
+        what = f"{how} {self.settings.max_nodes} {self.size.name} nodes with {self.slots} slots each"
+        self.say(f"Pool '{self.pool_id}' {what} is being made.")
 
     def _pool_spec(self) -> PoolSpec:
         settings = self.settings
