@@ -21,6 +21,7 @@ from starlette.routing import Route
 from azbatch_emulator import events
 from azbatch_emulator.client import PREFIX, TOKEN_HEADER
 from azbatch_emulator.engine import Engine
+from azbatch_emulator.errors import EmulatorError
 from azbatch_emulator.records import Fault, NodeState, Pool, Refused
 
 Endpoint = Callable[[Request], Awaitable[Response]]
@@ -49,6 +50,8 @@ def routes(control: Control) -> list[Route]:
             try:
                 body = json.loads(await request.body() or b"{}") if request.method == "POST" else {}
                 return JSONResponse(await endpoint(body))
+            except EmulatorError as error:
+                return _fault(500, "EmulatorError", str(error))
             except Refused as refusal:
                 return _fault(409, refusal.code, str(refusal))
             except (KeyError, TypeError, ValueError, AttributeError) as error:

@@ -50,8 +50,10 @@ def fault(code: str, **details: str) -> Fault:
 
 
 def exit_code(code: int) -> Fault:
+    """For a command that ended with a non-zero code [recorded wording]."""
     return fault("FailureExitCode", Message=f"The task exited with an exit code representing a failure: {code}")
 
 
 def out_of_time(limit: timedelta) -> Fault:
+    """For a task that was ended after its maxWallClockTime; the service's own code for it is not recorded."""
     return fault("TaskEnded", Message=f"The task ran longer than its maxWallClockTime of {limit.total_seconds():g} s")

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from azbatch_emulator import faults
 from azbatch_emulator.commands import DropDirectory, Kill, MakeNode, RemoveNode, Run
 from azbatch_emulator.events import RunEnded, RunStarted
-from azbatch_emulator.records import Fault
 from azbatch_emulator.runners import Report
 
 EXIT_CODE = "AZBATCH_EMULATOR_EXIT_CODE"
@@ -26,14 +26,7 @@ class InstantRunner:
         if wanted == "hold":
             return
         code = int(wanted)
-        failure = None
-        if code:
-            failure = Fault(
-                code="FailureExitCode",
-                message="The task exited with an exit code representing a failure",
-                details=(("Message", f"The task exited with an exit code representing a failure: {code}"),),
-            )
-        report(RunEnded(run=command.run, exit_code=code, failure=failure))
+        report(RunEnded(run=command.run, exit_code=code, failure=faults.exit_code(code) if code else None))
 
     def kill(self, command: Kill) -> None:
         pass

@@ -6,7 +6,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from azbatch_emulator import events
+from azbatch_emulator import events, faults
 from azbatch_emulator.commands import Kill, MakeNode, RemoveNode, Run
 from azbatch_emulator.lifecycle.node import NODE, NodeHappening
 from azbatch_emulator.records import (
@@ -107,7 +107,7 @@ def _run_start_task(state: State, node: Node, spec: Any, now: datetime, before: 
     if failing:
         exit_code = failing.pop(0)
         state.out[-1:] = []
-        start_task_ended(state, name, exit_code, tasks.exit_fault(exit_code), now)
+        start_task_ended(state, name, exit_code, faults.exit_code(exit_code), now)
 
 
 def environment(node: Node) -> dict[str, str]:

@@ -30,15 +30,6 @@ RETENTION = "P7D"
 _TASK_ENDED = Fault(code="TaskEnded", message="Task Was Ended by User Request")
 
 
-def exit_fault(exit_code: int) -> Fault:
-    """The failureInfo of a command that ended with a non-zero code [recorded wording]."""
-    return Fault(
-        code="FailureExitCode",
-        message="The task exited with an exit code representing a failure",
-        details=(("Message", f"The task exited with an exit code representing a failure: {exit_code}"),),
-    )
-
-
 def move(task: Task, happening: TaskHappening, now: datetime, **changes: Any) -> Task | None:
     """The task one step along its table; None where the table has no such row. The eTag stays [recorded]."""
     after = TASK.step(task.state, happening)
