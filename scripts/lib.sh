@@ -55,7 +55,7 @@ need_system() {
 install_into() {
   local venv=$1 lock=$2
   "$venv/bin/python" -m pip install -q --require-hashes --no-deps -r requirements/uv.txt 2>/dev/null || true
-  if "$venv/bin/python" -m uv --no-config pip install -q --python "$venv/bin/python" --require-hashes --no-deps \
+  if "$venv/bin/python" -m uv --no-config pip install -q --compile-bytecode --python "$venv/bin/python" --require-hashes --no-deps \
       --build-constraints requirements/build.txt -r "$lock" 2>"$venv/uv.log"; then
     return
   fi

@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import asyncio
 import atexit
+import json
 import os
 import socket
 import threading
 import time
 from collections.abc import AsyncGenerator, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from snakemake_interface_common.exceptions import WorkflowError
@@ -301,3 +303,5 @@ class Executor(RemoteExecutor):
         if self._made is not None:
             for fault in self._made.close():
                 self.logger.error(fault)
+            if self.settings.report and self._run is not None:
+                Path(self.settings.report).write_text(json.dumps(self._run.report(), indent=2))

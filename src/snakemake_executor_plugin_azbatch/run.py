@@ -45,6 +45,7 @@ class Run:
     size: VmSize = field(default_factory=lambda: find("Standard_D2ds_v5"))
     slots: int = 1
     monitor: Monitor = field(default_factory=lambda: Monitor(""))
+    ended: list[dict[str, Any]] = field(default_factory=list)  # tasks as the service listed them
     _looked: float = 0.0
     _ended: bool = False
 
@@ -138,12 +139,24 @@ class Run:
     def look(self, now: float) -> list[Finished]:
         """What ended since the last look. Raises AzbatchError where the pool can run nothing any more."""
         news = self.monitor.look(self.account)
+        self.ended += [finished.task for finished in news if finished.task is not None]
         if not news and self.monitor.awaited and now - self._looked > POOL_LOOK_SECONDS:
             self._looked = now
             judged = assess(self.account.get_pool(self.pool_id), self.account.list_nodes(self.pool_id))
             if judged.verdict is Verdict.FAILED:
                 raise PoolFailed(" ".join(judged.lines))
         return news
+
+    def report(self) -> dict[str, Any]:
+        """What ran where: the run's tasks with node and times, and the requests made to Batch by kind."""
+        return {
+            "job": self.job_id,
+            "pool": self.pool_id,
+            "vm_size": self.size.name,
+            "slots_per_node": self.slots,
+            "tasks": [_brief(task) for task in self.ended],
+            "batch_requests": dict(self.account.requests),
+        }
 
     # The end
 
@@ -175,6 +188,19 @@ class Run:
 
 class PoolFailed(AzbatchError):
     """No node of the pool will run anything: the jobs that wait for it fail with this reason."""
+
+
+def _brief(task: Mapping[str, Any]) -> dict[str, Any]:
+    info = task.get("executionInfo") or {}
+    return {
+        "id": task.get("id"),
+        "node": (task.get("nodeInfo") or {}).get("nodeId"),
+        "start": info.get("startTime"),
+        "end": info.get("endTime"),
+        "exit_code": info.get("exitCode"),
+        "result": info.get("result"),
+        "requeues": info.get("requeueCount", 0),
+    }
 
 
 def _tag(thing: Mapping[str, Any], name: str) -> str | None:

@@ -47,4 +47,7 @@ class ExecutorSettings(ExecutorSettingsBase):
     keep_pool: bool = _setting(False, "Leave the pool made for the run when it ends.")
     task_retention: str = _setting("P1D", "How long files of tasks stay on nodes, an ISO 8601 duration.")
     task_retries: int = _setting(0, "How often Batch itself tries a failed task again on a node.", int)
+    report: Optional[str] = _setting(
+        None, "Write what ran where to this JSON file at the end: tasks, nodes, seconds, requests to Batch."
+    )
     python: str = _setting("python", "The Python of the node or container image, with snakemake and azbatch.")

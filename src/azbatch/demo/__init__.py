@@ -1,0 +1,1 @@
+"""The demonstration: variants planted in reads, found again by a Snakemake workflow on Azure Batch."""
