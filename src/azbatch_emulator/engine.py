@@ -118,10 +118,17 @@ class Engine:
             if due is None:
                 await self._wake.wait()
             elif due <= self.clock.now():
-                self.submit(TimePassed())
+                self._pass_time()
                 await asyncio.sleep(0)
             else:
                 await self._sleep_or_wake(due)
+
+    def _pass_time(self) -> None:
+        try:
+            self.submit(TimePassed())
+        except Exception:
+            # Time must go on for all that is not concerned.
+            log.exception("what was due could not be done")
 
     async def _sleep_or_wake(self, due: object) -> None:
         loop = asyncio.get_running_loop()

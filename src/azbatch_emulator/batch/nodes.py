@@ -71,8 +71,7 @@ def _schedule(call: Call, enabled: bool) -> Reply:
     node = _node(call)
     option = call.option("nodeDisableSchedulingOption", DeallocationOption.REQUEUE)
     call.engine.submit(events.SetNodeScheduling(pool_id=node.pool_id, node_id=node.id, enabled=enabled, option=option))
-    # 200 is what the service documents; SDKs of 2025-06-01 take 204 only.
-    return Reply(204)
+    return Reply(200)
 
 
 def enable_scheduling(call: Call) -> Reply:

@@ -111,7 +111,7 @@ class World:
         Raises Refused, with nothing changed, where the service would refuse the request.
         """
         state = self._state
-        assert not state.out
+        state.out = []
         results: Any = None
         if isinstance(event, events.TimePassed):
             while (happening := state.pop_due(now)) is not None:
@@ -120,8 +120,7 @@ class World:
         else:
             results = _HANDLERS[type(event)](state, event, now)
             self._place(now)
-        commands, state.out = tuple(state.out), []
-        return Applied(commands, results if isinstance(event, events.AddTasks) else ())
+        return Applied(tuple(state.out), results if isinstance(event, events.AddTasks) else ())
 
     def _place(self, now: datetime) -> None:
         while self._state.dirty:

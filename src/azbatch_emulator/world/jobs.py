@@ -105,10 +105,11 @@ def patch(state: State, event: events.PatchJob, now: datetime) -> Job:
         raise Refused(_REFUSALS[job.state])
     spec = {name: value for name, value in {**job.spec, **event.changes}.items() if value is not None}
     job = replace(job, spec=spec, last_modified=touched(job.last_modified, now))
-    if "poolInfo" in event.changes:
+    pool_id = str((event.changes.get("poolInfo") or {}).get("poolId") or job.pool_id)
+    if pool_id.lower() != job.pool_id.lower():
         if job.state is not JobState.DISABLED:
             raise Refused("JobNotDisabled")
-        job = replace(job, pool_id=str((spec["poolInfo"] or {}).get("poolId") or job.pool_id))
+        job = replace(job, pool_id=pool_id)
     state.jobs[job.id.lower()] = job
     if "priority" in event.changes and job.pool_id.lower() in state.ready:
         state.ready[job.pool_id.lower()].set_priority(job.id.lower(), int(spec.get("priority", 0)))

@@ -135,7 +135,7 @@ def stop_resize(state: State, event: events.StopResize, now: datetime) -> None:
     )
     pool = replace(pool, allocation_state=after, allocation_since=now, resize_errors=(fault,))
     state.pools[pool.id.lower()] = pool
-    state.after(now, timedelta(0), "settle", pool.id.lower(), now)
+    state.after(now, timedelta(0), "settle", pool.id.lower())
 
 
 def remove_nodes(state: State, event: events.RemoveNodes, now: datetime) -> None:
