@@ -67,6 +67,11 @@ class Executor(RemoteExecutor):
         super().__init__(workflow, logger)
 
     def __post_init__(self) -> None:
+        # A workflow that is up to date, or runs on this machine only, needs nothing of Batch.
+        if any(not job.is_local for job in self.workflow.dag.needrun_jobs()):
+            self._begin_or_clean_up()
+
+    def _begin_or_clean_up(self) -> None:
         try:
             self._begin()
         except BaseException as error:
@@ -161,12 +166,15 @@ class Executor(RemoteExecutor):
 
     def run_job(self, job: JobExecutorInterface) -> None:
         """Queue the job; the submitter reports it as submitted or failed."""
+        if self._run is None:
+            # The first remote job came out of a checkpoint.
+            self._begin_or_clean_up()
         info = SubmittedJobInfo(job)
         try:
             task = self._task(job)
         except ConfigurationError as error:
             rule = getattr(getattr(job, "rule", None), "name", None) or "group"
-            self.report_job_error(info, msg=f"Job of rule '{rule}' can never run: {'; '.join(error.faults)}. ")
+            self._fail(info, f"Job of rule '{rule}' can never run: {'; '.join(error.faults)}. ")
             return
         info.external_jobid = task.id
         with self._registry:
@@ -220,7 +228,7 @@ class Executor(RemoteExecutor):
             self._pause = QUICK
             self._stirred.set()
         else:
-            self.report_job_error(info, msg=f"Batch refused the task '{task_id}': {refusal}. ")
+            self._fail(info, f"Batch refused the task '{task_id}': {refusal}. ")
 
     # Following
 
@@ -252,7 +260,14 @@ class Executor(RemoteExecutor):
                 continue
             outcome = await asyncio.to_thread(explain, self.run.account, self.run.job_id, finished.id, finished.task)
             tail = f"\nIts output ended with:\n{outcome.output}\n" if outcome.output else " "
-            self.report_job_error(info, msg=f"{outcome.reason}{tail}")
+            self._fail(info, f"{outcome.reason}{tail}")
+
+    def _fail(self, info: SubmittedJobInfo, reason: str) -> None:
+        """Report a job as failed, with the reason in Snakemake's own error."""
+        if info.job.is_group():
+            # Snakemake's error of a group job shows no message.
+            self.logger.error(reason)
+        self.report_job_error(info, msg=reason)
 
     def _trouble(self, error: AzbatchError) -> None:
         """A pass failed: wait out a service that is out of reach, give the jobs up on anything else."""
@@ -269,7 +284,7 @@ class Executor(RemoteExecutor):
         with self._registry:
             lost, self._jobs = list(self._jobs.values()), {}
         for info in lost:
-            self.report_job_error(info, msg=f"{error} ")
+            self._fail(info, f"{error} ")
 
     async def sleep(self) -> None:
         """Pause between passes; news of submissions and the end of the run cut it short."""
@@ -280,6 +295,8 @@ class Executor(RemoteExecutor):
 
     def cancel_jobs(self, active_jobs: list[SubmittedJobInfo]) -> None:
         """All jobs of the run at once."""
+        if self._run is None:
+            return
         self._submitter.stop()
         try:
             self.run.cancel()
@@ -287,7 +304,8 @@ class Executor(RemoteExecutor):
             self.logger.warning(str(error))
 
     def shutdown(self) -> None:
-        self._submitter.stop()
+        if self._run is not None:
+            self._submitter.stop()
         with self.lock:
             self.wait = False
         self._stirred.set()

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from snakemake_interface_common.exceptions import WorkflowError
+from snakemake_interface_storage_plugins.exceptions import FileOrDirectoryNotFoundError
 from snakemake_interface_storage_plugins.io import IOCacheStorageInterface, Mtime, get_constant_prefix
 from snakemake_interface_storage_plugins.storage_object import (
     StorageObjectGlob,
@@ -158,7 +159,7 @@ class StorageObject(StorageObjectRead, StorageObjectWrite, StorageObjectGlob, St
         found = self._known.pop(use, None) or self._look()
         self._known.pop(use, None)
         if found is None:
-            raise WorkflowError(f"{self.print_query} does not exist.")
+            raise FileOrDirectoryNotFoundError(self.print_query, self.local_path())
         return found
 
     def exists(self) -> bool:

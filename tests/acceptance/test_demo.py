@@ -42,7 +42,7 @@ def test_planted_variants_are_found(azbatch_emulator: Emulator, tmp_path: Path) 
 
 @pytest.mark.skipif(not GGAL.exists(), reason=f"the real reads are not on this machine ({GGAL})")
 def test_real_reads(azbatch_emulator: Emulator, tmp_path: Path) -> None:
-    """Map, sort, index and call run on real reads as at least 8 tasks on at least 2 nodes; over 95 % of reads are mapped."""
+    """Real reads run as at least 8 tasks on at least 2 nodes; over 95 % of the reads are mapped."""
     reference = next(GGAL.glob("*.fa"))
     answer = _demo(
         azbatch_emulator,

@@ -93,7 +93,7 @@ def test_a_job_that_fits_no_node_fails_at_once(workflow: Workflow) -> None:
     ],
 )
 def test_bad_settings_are_told_in_a_sentence(workflow: Workflow, arguments: tuple[str, ...], reason: str) -> None:
-    """An unknown pool, image, size or account, or bad numbers: one sentence, exit code 1, no traceback, nothing left."""
+    """Unknown pool, image, size or account, bad numbers: one sentence, exit code 1, no traceback, nothing left."""
     workflow.write(CHAIN)
     code, said = workflow.run(*arguments)
     assert code == 1
@@ -107,7 +107,9 @@ def test_a_missing_storage_prefix_is_told(workflow: Workflow) -> None:
     workflow.write(CHAIN)
     code, said = workflow.run(prefix=False)
     assert code == 1
-    assert "default storage prefix" in said
+    assert "prefix" in said
+    assert "it must start with az://" in said
+    assert "Traceback" not in said
 
 
 def test_quota_ends_the_run_with_the_remedy(workflow: Workflow) -> None:

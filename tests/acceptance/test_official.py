@@ -14,7 +14,14 @@ from snakemake_interface_common.plugin_registry.plugin import TaggedSettings
 from azbatch_emulator.launcher import Emulator
 from snakemake_executor_plugin_azbatch import ExecutorSettings
 
-pytestmark = [pytest.mark.acceptance, pytest.mark.xdist_group("executor")]
+pytestmark = [
+    pytest.mark.acceptance,
+    pytest.mark.xdist_group("executor"),
+    # Snakemake in this process leaves its connections to the end of the process.
+    pytest.mark.filterwarnings("ignore::ResourceWarning"),
+    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
+    pytest.mark.filterwarnings("ignore::DeprecationWarning"),
+]
 
 
 @pytest.mark.usefixtures("nothing_left")
