@@ -35,6 +35,8 @@ from snakemake_storage_plugin_azblob.settings import StorageProviderSettings
 if TYPE_CHECKING:
     from snakemake_storage_plugin_azblob.client import Blobs, Properties
 
+__all__ = ["StorageObject", "StorageProvider", "StorageProviderSettings"]
+
 T = TypeVar("T")
 # Beyond so many blobs, one directory is listed instead of the tree it is in.
 INVENTORY_PAGES = 20
