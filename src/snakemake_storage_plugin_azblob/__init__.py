@@ -237,8 +237,12 @@ class StorageObject(StorageObjectRead, StorageObjectWrite, StorageObjectGlob, St
             self.provider.blobs.delete(*self._place)
 
     def touch(self) -> None:
+        found = self._look()
         self._known = {}
-        self.provider.blobs.touch(*self._place)
+        if found is not None and found.directory:
+            self.provider.blobs.touch_tree(*self._place)
+        else:
+            self.provider.blobs.touch(*self._place)
 
     def list_candidate_matches(self) -> Iterable[str]:
         prefix = queries.parse(get_constant_prefix(self.query))

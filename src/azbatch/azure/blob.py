@@ -20,9 +20,13 @@ class BlobAccount:
 
     def _connected(self) -> Any:
         if self._client is None:
-            from azure.storage.blob import BlobServiceClient
+            from azure.storage.blob import BlobServiceClient, ExponentialRetry
 
-            self._client = BlobServiceClient(self.url, credential=credentials.entra(), retry_total=4)
+            self._client = BlobServiceClient(
+                self.url,
+                credential=credentials.entra(),
+                retry_policy=ExponentialRetry(initial_backoff=1, increment_base=2, retry_total=4),
+            )
         return self._client
 
     @contextmanager

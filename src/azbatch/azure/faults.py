@@ -12,7 +12,8 @@ from azbatch.errors import ServiceError
 REMEDIES = {
     "AuthenticationFailed": "check the account key or sign in again (az login, or the VM's identity)",
     "InsufficientAccountPermissions": "ask an owner for the Batch role on the account",
-    "AuthorizationFailure": "ask an owner for 'Storage Blob Data Contributor' on the account or container",
+    "AuthorizationFailure": "check that the SAS has not expired and allows this, or ask an owner for "
+    "'Storage Blob Data Contributor' on the account or container",
     "AuthorizationPermissionMismatch": "ask an owner for 'Storage Blob Data Contributor' on the account or container",
     "PoolNotFound": "see `azbatch pool list` for the pools there are",
     "JobNotFound": "see `azbatch job list` for the jobs there are",
@@ -81,9 +82,10 @@ def refused_by_sdk(url: str, what: str, error: Any) -> ServiceError:
     status = getattr(error, "status_code", None)
     if status is None:
         return unreachable(url, error)
-    code = str(getattr(error, "error_code", None) or f"HTTP {status}")
-    code = code.split(".")[-1]
+    given = getattr(error, "error_code", None)
+    code = str(getattr(given, "value", given) or f"HTTP {status}")
     text = str(getattr(error, "message", "") or error).split("\n")[0].rstrip(".")
+    text = text.removeprefix("Operation returned an invalid status ").strip("'").rstrip(".")
     remedy = REMEDIES.get(code)
     sentence = f"{what} was refused: {text} ({code})"
     return ServiceError(scrubbed(f"{sentence}; {remedy}." if remedy else f"{sentence}."), code=code, status=status)
