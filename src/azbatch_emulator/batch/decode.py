@@ -33,6 +33,22 @@ BOOLEANS = frozenset(
         "runExclusive", "allowLowPriorityNode", "keepAlive", "rerunOnNodeRebootAfterSuccess", "allowTaskPreemption",
     }
 )  # fmt: skip
+OBJECTS = frozenset(
+    {
+        "virtualMachineConfiguration", "imageReference", "networkConfiguration", "startTask", "taskSchedulingPolicy",
+        "constraints", "poolInfo", "autoPoolSpecification", "pool", "jobPreparationTask", "jobReleaseTask",
+        "jobManagerTask", "dependsOn", "exitConditions", "exitOptions", "default", "containerSettings", "userIdentity",
+        "multiInstanceSettings", "containerConfiguration", "affinityInfo",
+    }
+)  # fmt: skip
+LISTS = frozenset(
+    {
+        "metadata", "resourceFiles", "outputFiles", "environmentSettings", "commonEnvironmentSettings", "nodeList",
+        "taskIds", "taskIdRanges", "exitCodes", "exitCodeRanges", "applicationPackageReferences",
+    }
+)  # fmt: skip
+LISTS_OF_OBJECTS = LISTS - {"nodeList", "taskIds"}
+STRINGS = frozenset({"commandLine", "vmSize", "autoScaleFormula", "poolId", "displayName", "httpUrl", "filePath"})
 DURATIONS = frozenset({"resizeTimeout", "autoScaleEvaluationInterval", "maxWallClockTime", "retentionTime"})
 
 
@@ -51,6 +67,7 @@ def coerce(value: Any, name: str = "", depth: int = 0) -> Any:
     """Numbers, booleans and durations as such, nulls left out, at every level."""
     if depth > 40:
         raise Refused("InvalidRequestBody", {"Reason": "The request body is nested too deeply"})
+    _check_type(name, value)
     if isinstance(value, dict):
         return {key: coerce(item, key, depth + 1) for key, item in value.items() if item is not None}
     if isinstance(value, list):
@@ -64,6 +81,20 @@ def coerce(value: Any, name: str = "", depth: int = 0) -> Any:
     if name in DURATIONS:
         return _duration(name, value)
     return value
+
+
+def _check_type(name: str, value: Any) -> None:
+    """Refuse a known property whose JSON is of another type."""
+    for names, kind, wanted in (
+        (OBJECTS, dict, "an object"),
+        (LISTS, list, "a list"),
+        (STRINGS, str, "a string"),
+        (INTEGERS, int | float | str, "a number"),
+    ):
+        if name in names and not isinstance(value, kind):
+            raise _invalid(name, value, f"The value is not {wanted}")
+    if name in LISTS_OF_OBJECTS and not all(isinstance(item, dict) for item in value):
+        raise _invalid(name, value, "The value is not a list of objects")
 
 
 def _integer(name: str, value: Any) -> Any:

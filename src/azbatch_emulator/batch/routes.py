@@ -14,6 +14,7 @@ from azbatch_emulator.batch.call import Call, Reply
 from azbatch_emulator.records import Refused
 
 Handler = Callable[[Call], Reply]
+FILE_PATH = 5  # segments before the path of a task's or node's file
 _POOL, _JOB, _SCHEDULE = "/pools/{poolId}", "/jobs/{jobId}", "/jobschedules/{jobScheduleId}"
 _NODE, _TASK = f"{_POOL}/nodes/{{nodeId}}", f"{_JOB}/tasks/{{taskId}}"
 
@@ -122,9 +123,8 @@ def match(method: str, raw_path: str) -> Match:
     Raises Refused(OperationNotFound), or UnsupportedHttpVerb where the path is known with other methods.
     """
     parts = raw_path.strip("/").split("/")
-    for position in (4, 6):
-        if len(parts) > position and parts[position - 1] == "files":
-            parts = [*parts[:position], "/".join(parts[position:])]
+    if len(parts) > FILE_PATH and parts[FILE_PATH - 1].lower() == "files":
+        parts = [*parts[:FILE_PATH], "/".join(parts[FILE_PATH:])]
     found = _find(method, parts)
     if found is not None:
         return found
