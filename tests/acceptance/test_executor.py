@@ -125,6 +125,15 @@ def test_quota_ends_the_run_with_the_remedy(workflow: Workflow) -> None:
     assert "ask Azure for more" in said
 
 
+def test_an_autoscaled_spot_pool_runs_a_workflow(workflow: Workflow) -> None:
+    """From no node, the formula brings spot nodes for the waiting tasks, and the workflow ends as on a fixed pool."""
+    workflow.write(CHAIN)
+    code, said = workflow.run("--azbatch-autoscale", "--azbatch-spot-share", "1")
+    assert code == 0, said
+    assert "autoscaled up to 2" in said
+    assert "sum.txt" in _blobs(workflow)
+
+
 def test_ctrl_c_ends_everything_quickly(workflow: Workflow, account: BatchAccount) -> None:
     """With 200 sleeping jobs, Ctrl-C: out in under 5 s, no task process left, pool, job and sources gone."""
     workflow.write(

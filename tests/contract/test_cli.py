@@ -1,0 +1,139 @@
+"""`azbatch pool` and `azbatch job` as a user types them, on the emulator."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from azbatch.azure.batch import BatchAccount
+from azbatch_emulator.launcher import Emulator
+from tests.contract.sdk import pool
+
+AZBATCH = Path(sys.executable).with_name("azbatch")
+
+
+def _azbatch(emulator: Emulator, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [str(AZBATCH), *arguments],
+        env={**os.environ, **emulator.environment(), **environment},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+def _json(emulator: Emulator, *arguments: str) -> Any:
+    done = _azbatch(emulator, *arguments, "--json")
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+@pytest.fixture
+def account(azbatch_emulator: Emulator, monkeypatch: pytest.MonkeyPatch) -> Iterator[BatchAccount]:
+    monkeypatch.setenv("AZBATCH_ACCOUNT_NAME", azbatch_emulator.account)
+    connected = BatchAccount(azbatch_emulator.http_url, azbatch_emulator.account_key)
+    yield connected
+    connected.close()
+
+
+def test_a_pool_from_the_command_line(azbatch_emulator: Emulator) -> None:
+    """Made by need, shown with its nodes, resized, listed and deleted; progress goes to standard error."""
+    made = _azbatch(
+        azbatch_emulator, "pool", "create", "cli-pool", "--cores", "2", "--memory-mb", "5000", "--nodes", "1"
+    )
+    assert made.returncode == 0, made.stderr
+    assert "Standard_D2ds_v5 with 2 slots" in made.stderr
+    shown = _json(azbatch_emulator, "pool", "show", "cli-pool")
+    assert (shown["verdict"], len(shown["nodes"])) == ("ready", 1)
+    assert _json(azbatch_emulator, "pool", "resize", "cli-pool", "--nodes", "2")["currentDedicatedNodes"] == 2
+    assert "cli-pool" in [p["id"] for p in _json(azbatch_emulator, "pool", "list")]
+    assert "cli-pool\tactive" in _azbatch(azbatch_emulator, "pool", "list").stdout
+    assert _json(azbatch_emulator, "pool", "delete", "--yes", "cli-pool") == {"deleted": ["cli-pool"]}
+
+
+def test_a_pool_that_fails_is_deleted_again(azbatch_emulator: Emulator, account: BatchAccount) -> None:
+    """With no quota the command says so with the remedy, ends with 1, and leaves no pool."""
+    azbatch_emulator.control("quota", dedicated_cores=0)
+    try:
+        made = _azbatch(azbatch_emulator, "pool", "create", "no-quota")
+    finally:
+        azbatch_emulator.control("quota")
+    assert made.returncode == 1
+    assert "AccountCoreQuotaReached: the core quota is used up" in made.stderr
+    assert all(p["id"] != "no-quota" or p["state"] == "deleting" for p in account.list_pools())
+
+
+def test_a_job_from_the_command_line(azbatch_emulator: Emulator, account: BatchAccount) -> None:
+    """Listed, shown with its failed tasks, its logs read, deleted."""
+    account.create_pool(pool("cli-jobs"))
+    account.create_job({"id": "cli-job", "poolInfo": {"poolId": "cli-jobs"}})
+    account.add_tasks("cli-job", [{"id": "t", "commandLine": "/bin/sh -c 'echo spoken >&2; exit 4'"}])
+    while account.task_counts("cli-job")["completed"] == 0:
+        pass
+    assert "cli-job" in [job["id"] for job in _json(azbatch_emulator, "job", "list")]
+    shown = _json(azbatch_emulator, "job", "show", "cli-job", "--failed")
+    assert [task["executionInfo"]["exitCode"] for task in shown["tasks"]] == [4]
+    assert "t\tcompleted\t4\t" in _azbatch(azbatch_emulator, "job", "show", "cli-job").stdout
+    assert _azbatch(azbatch_emulator, "job", "logs", "cli-job", "t").stdout == "spoken\n"
+    assert _json(azbatch_emulator, "job", "delete", "--yes", "cli-job") == {"deleted": ["cli-job"]}
+    account.delete_pool("cli-jobs")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "environment", "code", "said"),
+    [
+        (("pool", "show", "nowhere"), {}, 1, "PoolNotFound); see `azbatch pool list`"),
+        (("job", "show", "nowhere"), {}, 1, "JobNotFound"),
+        (("pool", "list"), {"AZBATCH_ACCOUNT_URL": ""}, 1, "No Batch account URL was given"),
+        (("pool", "list"), {"AZBATCH_ACCOUNT_URL": "nonsense"}, 1, "'nonsense' is no Batch account URL"),
+        (("pool", "list"), {"AZBATCH_ACCOUNT_URL": "http://127.0.0.1:9"}, 1, "cannot be reached"),
+        (("pool", "list"), {"REQUESTS_CA_BUNDLE": "/etc/ssl/certs/ca-certificates.crt"}, 1, "is not trusted"),
+        (("pool", "create", "x", "--vm-size", "Standard_Dfour"), {}, 1, "is no VM size"),
+        (("pool", "create", "x", "--image", "a:b:c"), {}, 1, "is no supported image"),
+        (("pool", "create", "x y"), {}, 1, "is no pool id"),
+        (("pool", "resize", "x"), {}, 1, "give --nodes, --spot or both"),
+        (("pool", "nothing"), {}, 2, "No such command"),
+    ],
+)
+def test_mistakes_are_one_sentence(
+    azbatch_emulator: Emulator, arguments: tuple[str, ...], environment: dict[str, str], code: int, said: str
+) -> None:
+    """Each mistake: what happened, to what, what to do; the right exit code, and never a traceback."""
+    if environment.get("AZBATCH_ACCOUNT_URL") == "http://127.0.0.1:9":
+        environment = {**environment, "AZBATCH_ACCOUNT_KEY": "a2V5", "AZBATCH_ACCOUNT_NAME": "x"}
+    done = _azbatch(azbatch_emulator, *arguments, **environment)
+    assert done.returncode == code
+    assert said in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_wrong_key_is_told_and_not_shown(azbatch_emulator: Emulator) -> None:
+    """AuthenticationFailed with what to check; the key itself appears nowhere."""
+    key = "d3Jvbmcga2V5IHdyb25nIGtleSB3cm9uZyBrZXk="
+    done = _azbatch(
+        azbatch_emulator,
+        *("pool", "list", "--account-url", azbatch_emulator.http_url),
+        AZBATCH_ACCOUNT_KEY=key,
+        AZBATCH_ACCOUNT_NAME=azbatch_emulator.account,
+    )
+    assert done.returncode == 1
+    assert "AuthenticationFailed); check the account key" in done.stderr
+    assert key not in done.stderr + done.stdout
+
+
+def test_help_is_quick_and_imports_little() -> None:
+    """`azbatch --help` needs neither Azure's SDKs nor rich."""
+    script = "import sys; sys.argv = ['azbatch', '--help']\nimport azbatch.cli\n"
+    script += "try: azbatch.cli.main()\nexcept SystemExit: pass\n"
+    script += "assert not {'azure', 'rich', 'starlette'} & set(sys.modules)"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "emulator" in done.stdout
