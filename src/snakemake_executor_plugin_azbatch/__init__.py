@@ -48,6 +48,7 @@ common_settings = CommonSettings(
 )
 
 QUICK, SLOW = 0.2, 5.0  # seconds between passes: after news, and after long silence
+SHARE = 0.1  # a pass comes after this part of the time since the last news: jobs wait that much longer at most
 PATIENCE = 120.0  # seconds that the service may be out of reach before jobs are given up
 
 
@@ -60,6 +61,7 @@ class Executor(RemoteExecutor):
         self._registry = threading.Lock()
         self._stirred = threading.Event()
         self._pause = QUICK
+        self._last_news = time.monotonic()
         self._silent_since: float | None = None
         self._closed = False
         self._made: Run | None = None  # whatever begin() made so far, to be taken away
@@ -226,6 +228,7 @@ class Executor(RemoteExecutor):
             # Not registered as incomplete: blobs appear whole, and only after the rule succeeded.
             self.report_job_submission(info, register_job=False)
             self._pause = QUICK
+            self._last_news = time.monotonic()
             self._stirred.set()
         else:
             self._fail(info, f"Batch refused the task '{task_id}': {refusal}. ")
@@ -238,7 +241,7 @@ class Executor(RemoteExecutor):
             news = await asyncio.to_thread(self._run.look, time.monotonic()) if self._run else []
             self._silent_since = None
             await self._tell(news)
-            self._pause = QUICK if news else min(self._pause * 1.4, SLOW)
+            self._pause = self._next_pause(bool(news), time.monotonic())
         except AzbatchError as error:
             self._trouble(error)
         for info in active_jobs:
@@ -246,6 +249,11 @@ class Executor(RemoteExecutor):
                 waiting = info.external_jobid in self._jobs
             if waiting:
                 yield info
+
+    def _next_pause(self, news: bool, now: float) -> float:
+        if news:
+            self._last_news = now
+        return min(max(QUICK, SHARE * (now - self._last_news)), SLOW)
 
     async def _tell(self, news: Sequence[Finished]) -> None:
         from azbatch.jobs import explain
