@@ -102,6 +102,11 @@ def until(condition: Callable[[], Any], seconds: float = 30.0) -> Any:
 
 @pytest.fixture
 def nothing_left(account: BatchAccount) -> Iterator[None]:
-    """After the test the account has no job and no pool, and none of their processes runs."""
+    """After the test the account has no job and no pool that it had not before."""
+
+    def there() -> set[str]:
+        return {f"job {job['id']}" for job in account.list_jobs()} | {f"pool {p['id']}" for p in account.list_pools()}
+
+    before = there()
     yield
-    until(lambda: not account.list_jobs() and not account.list_pools())
+    until(lambda: there() <= before)
