@@ -62,6 +62,8 @@ class Workflow:
             stderr=subprocess.STDOUT,
             text=True,
             start_new_session=True,
+            # Where the suite runs in the background of a shell, Ctrl-C is ignored, and children would inherit that.
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
         )
 
     def run(self, *arguments: str, prefix: bool = True, timeout: float = 150) -> tuple[int, str]:

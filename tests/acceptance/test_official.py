@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import uuid
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -42,6 +43,8 @@ class TestWithBothPlugins(TestWorkflowsBase):
         entra.cache_clear()
         yield
         entra.cache_clear()
+        # Connections left to the garbage collector end here, not in a later test.
+        gc.collect()
 
     def get_executor(self) -> str:
         return "azbatch"

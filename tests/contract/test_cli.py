@@ -125,7 +125,8 @@ def test_a_wrong_key_is_told_and_not_shown(azbatch_emulator: Emulator) -> None:
         AZBATCH_ACCOUNT_NAME=azbatch_emulator.account,
     )
     assert done.returncode == 1
-    assert "AuthenticationFailed); check the account key" in done.stderr
+    assert "(AuthenticationFailed)" in done.stderr
+    assert "check the account key" in done.stderr
     assert key not in done.stderr + done.stdout
 
 

@@ -81,7 +81,11 @@ class BatchAccount:
         try:
             response = self._connected().send_request(request, stream=stream)
         except AzureError as error:
-            raise unreachable(self.url, error) from error
+            # The client itself raises for some codes, with the service's answer.
+            answer = getattr(error, "response", None)
+            if answer is None:
+                raise unreachable(self.url, error) from error
+            raise refused(answer, f"{method} {path}") from error
         if response.status_code >= 400:
             if stream:
                 response.read()

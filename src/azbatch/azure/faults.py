@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from typing import Any
 from urllib.parse import urlsplit
@@ -36,8 +37,8 @@ def scrubbed(text: str) -> str:
 def refused(response: Any, what: str) -> ServiceError:
     """The service's error body as one sentence: what was asked, why not, what to do."""
     try:
-        body = response.json()
-    except (ValueError, UnicodeDecodeError):
+        body = response.json() if hasattr(response, "json") else json.loads(response.body())
+    except (ValueError, UnicodeDecodeError, AttributeError):
         body = {}
     code = str(body.get("code") or f"HTTP {response.status_code}")
     message = body.get("message")
