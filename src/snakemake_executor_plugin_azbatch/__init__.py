@@ -48,6 +48,7 @@ common_settings = CommonSettings(
 )
 
 QUICK, SLOW = 0.2, 5.0  # seconds between passes: after news, and after long silence
+TOGETHER = 100  # jobs handed to the submitter at a time: as many as one call takes
 SHARE = 0.1  # a pass comes after this part of the time since the last news: jobs wait that much longer at most
 PATIENCE = 120.0  # seconds that the service may be out of reach before jobs are given up
 
@@ -162,12 +163,26 @@ class Executor(RemoteExecutor):
     # Submission
 
     def run_jobs(self, jobs: list[JobExecutorInterface]) -> None:
+        ready: list[TaskSpec] = []
         for job in jobs:
             self.run_job_pre(job)
-            self.run_job(job)
+            task = self._accepted(job)
+            if task is not None:
+                ready.append(task)
+            if len(ready) == TOGETHER:
+                self._submitter.put(ready)
+                ready = []
+        if ready:
+            self._submitter.put(ready)
 
     def run_job(self, job: JobExecutorInterface) -> None:
-        """Queue the job; the submitter reports it as submitted or failed."""
+        """Queue one job."""
+        task = self._accepted(job)
+        if task is not None:
+            self._submitter.put([task])
+
+    def _accepted(self, job: JobExecutorInterface) -> TaskSpec | None:
+        """The job's task, registered: the submitter reports it. None, and reported, where it can never run."""
         if self._run is None:
             # The first remote job came out of a checkpoint.
             self._begin_or_clean_up()
@@ -177,11 +192,11 @@ class Executor(RemoteExecutor):
         except ConfigurationError as error:
             rule = getattr(getattr(job, "rule", None), "name", None) or "group"
             self._fail(info, f"Job of rule '{rule}' can never run: {'; '.join(error.faults)}. ")
-            return
+            return None
         info.external_jobid = task.id
         with self._registry:
             self._jobs[task.id] = info
-        self._submitter.put(task)
+        return task
 
     def _task(self, job: JobExecutorInterface) -> TaskSpec:
         from azbatch.jobs import TaskSpec

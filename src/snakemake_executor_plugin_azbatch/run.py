@@ -220,8 +220,9 @@ class Submitter:
         self._thread = threading.Thread(target=self._work, name="azbatch-submit", daemon=True)
         self._thread.start()
 
-    def put(self, task: TaskSpec) -> None:
-        self._queue.put(task)
+    def put(self, tasks: Sequence[TaskSpec]) -> None:
+        for task in tasks:
+            self._queue.put(task)
 
     def stop(self) -> None:
         """Add nothing more; what is still queued is dropped."""

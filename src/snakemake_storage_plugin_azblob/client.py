@@ -15,7 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-BLOCK = 8 * 1024 * 1024
+SINGLE = 8 * 1024 * 1024  # files up to this size go and come in one request
+BLOCK = 4 * 1024 * 1024
 CONCURRENCY = 4
 POOL = 64
 PAGE = 5000
@@ -55,9 +56,9 @@ class Blobs:
                 self.endpoint,
                 credential=self._credential,
                 transport=RequestsTransport(session=session, session_owner=False),
-                max_single_put_size=BLOCK,
+                max_single_put_size=SINGLE,
                 max_block_size=BLOCK,
-                max_single_get_size=BLOCK,
+                max_single_get_size=SINGLE,
                 max_chunk_get_size=BLOCK,
                 # The SDK's own pace begins at 15 s: too long for a person who mistyped an address.
                 retry_policy=ExponentialRetry(initial_backoff=1, increment_base=2, retry_total=5),

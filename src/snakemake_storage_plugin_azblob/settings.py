@@ -33,5 +33,5 @@ class StorageProviderSettings(StorageProviderSettingsBase):
     )
     concurrency: int = field(
         default=4,
-        metadata={"help": "Blocks of 8 MB of one file in flight at a time.", "env_var": False, "type": int},
+        metadata={"help": "Blocks of 4 MB of one file in flight at a time.", "env_var": False, "type": int},
     )

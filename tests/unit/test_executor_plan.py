@@ -110,8 +110,7 @@ def _submitted(sink: _Sink, number: int) -> None:
             finished.set()
 
     submitter = Submitter(sink.add, note)
-    for n in range(number):
-        submitter.put(TaskSpec(id=f"t{n}", command="true"))
+    submitter.put([TaskSpec(id=f"t{n}", command="true") for n in range(number)])
     assert finished.wait(10)
     submitter.stop()
 
