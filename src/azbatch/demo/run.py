@@ -27,6 +27,7 @@ VARIANTS = 60
 CONTAINER = "demo"
 RECALL_BOUND = PRECISION_BOUND = 0.95
 RESULTS = ("results/calls.vcf.gz", "results/picture.png", "results/summary.json")
+MARK = ".azbatch-demo"  # in a working directory of ours, which a next run may remove
 _STEPS = re.compile(r"^(\d+) of (\d+) steps \((\d+)%\) done")
 
 
@@ -54,6 +55,9 @@ class Plan:
             faults.append(f"--samples is between 1 and 12, not {self.samples}.")
         if self.jobs < 1:
             faults.append(f"--jobs is at least 1, not {self.jobs}.")
+        work = self.output / "work"
+        if work.exists() and not (work / MARK).is_file():
+            faults.append(f"{work} is not a demonstration's and would be replaced: choose another --output.")
         if faults:
             raise ConfigurationError(faults)
 
@@ -75,6 +79,7 @@ def prepare(plan: Plan) -> dict[str, Any]:
     work = plan.output / "work"
     shutil.rmtree(work, ignore_errors=True)
     (work / "input").mkdir(parents=True)
+    (work / MARK).touch()
     with resources.as_file(resources.files("azbatch.demo") / "workflow" / "Snakefile") as snakefile:
         shutil.copyfile(snakefile, work / "Snakefile")
     config = _own(plan, work) if plan.reads else _made(plan, work)
@@ -86,11 +91,10 @@ def _own(plan: Plan, work: Path) -> dict[str, Any]:
     assert plan.reads is not None
     assert plan.reference is not None
     name = re.sub(r"[^A-Za-z0-9.-]+|_?1$", "", plan.reads[0].name.split(".")[0]) or "sample"
-    copies = []
-    for path in (*plan.reads, plan.reference):
-        target = work / "input" / path.name
-        shutil.copyfile(path, target)
-        copies.append(f"input/{path.name}")
+    # Names of our own: both reads may be called alike in two directories, or have names a shell would take apart.
+    copies = ["input/reads_1.fq", "input/reads_2.fq", "input/reference.fa"]
+    for path, copy in zip((*plan.reads, plan.reference), copies, strict=True):
+        shutil.copyfile(path, work / copy)
     sequence, length = _first_sequence(plan.reference)
     return {
         "samples": {name: copies[:2]},

@@ -83,7 +83,9 @@ def _record(header: Any, sample: str, read: Any, hit: Any, number: int) -> Any:
     if quality:
         record.query_qualities = pysam.qualitystring_to_array(quality[::-1] if reverse else quality)
     before, after = hit.q_st, len(sequence) - hit.q_en
-    clips = (after, before) if reverse else (before, after)
+    # mappy turns the second read of a pair over before mapping; it tells the strand, not q_st and q_en, as of the read.
+    turned = reverse != (number == 2)
+    clips = (after, before) if turned else (before, after)
     cigar = [(operation, length) for length, operation in hit.cigar]
     record.cigartuples = [
         *([(_CIGAR_SOFT_CLIP, clips[0])] if clips[0] else []),
@@ -109,10 +111,11 @@ def _tie(one: Any, two: Any) -> None:
         return
     start = min(one.reference_start, two.reference_start)
     length = max(one.reference_end, two.reference_end) - start
+    forward, backward = (two, one) if one.is_reverse else (one, two)
+    inward = one.is_reverse != two.is_reverse and forward.reference_start <= backward.reference_start
     for record, mate in ((one, two), (two, one)):
         leftmost = (record.reference_start, record.is_read2) < (mate.reference_start, mate.is_read2)
         record.template_length = length if leftmost else -length
-        inward = one.is_reverse != two.is_reverse
         record.is_proper_pair = inward and length <= 1000
 
 
@@ -167,6 +170,7 @@ def merge(fasta: str, *paths: str) -> None:
     bcftools.concat("-Ob", "-o", joined, *parts, catch_stdout=False)
     bcftools.norm("-f", fasta, "-m", "-any", "-Ob", "-o", normal, joined, catch_stdout=False)
     bcftools.view("-i", "QUAL>=20", "-Oz", "-o", output, normal, catch_stdout=False)
+    bcftools.index("-f", "-o", f"{output}.csi", output, catch_stdout=False)
     for path in (joined, normal):
         Path(path).unlink()
 
