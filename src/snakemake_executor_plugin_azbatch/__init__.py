@@ -148,13 +148,26 @@ class Executor(RemoteExecutor):
         return {name: os.environ[name] for name in sorted(names) if name in os.environ}
 
     def _needs_of_rules(self) -> list[plan.Needs]:
-        """What one job of each rule asks for, of those that will run remotely."""
+        """The most that a job (or group) of each kind asks for, of those that run remotely, retries included."""
         seen: dict[str, plan.Needs] = {}
         for job in self.workflow.dag.needrun_jobs():
             if not job.is_local:
-                need = self._needs(job)
-                seen[job.rule.name] = plan.largest([seen[job.rule.name], need]) if job.rule.name in seen else need
+                group = self.workflow.dag.get_job_group(job)
+                kind = job.rule.name if group is None else f"group {group.jobid}"
+                need = self._needs_with_retries(job if group is None else group)
+                seen[kind] = plan.largest([seen[kind], need]) if kind in seen else need
         return list(seen.values())
+
+    def _needs_with_retries(self, job: JobExecutorInterface) -> plan.Needs:
+        """Resources may grow with the attempt: the last one must fit too."""
+        first = self._needs(job)
+        if not job.restart_times or job.restart_times < 0:
+            return first
+        attempt = job.attempt
+        job.attempt = attempt + job.restart_times
+        last = self._needs(job)
+        job.attempt = attempt
+        return plan.largest([first, last])
 
     @staticmethod
     def _needs(job: JobExecutorInterface) -> plan.Needs:
@@ -218,9 +231,11 @@ class Executor(RemoteExecutor):
 
     def format_job_exec(self, job: JobExecutorInterface) -> str:
         """Snakemake's command for a job, without its deployment step: the node has done that once."""
+        precommand = self.workflow.remote_execution_settings.precommand
         return str(
             join_cli_args(
                 [
+                    f"{precommand} &&" if precommand else "",
                     self.get_python_executable(),
                     "-m snakemake",
                     format_cli_arg("--snakefile", self.get_snakefile()),
@@ -238,7 +253,10 @@ class Executor(RemoteExecutor):
 
     def _added(self, task_id: str, refusal: str | None) -> None:
         with self._registry:
-            info = self._jobs[task_id] if refusal is None else self._jobs.pop(task_id)
+            info = self._jobs.get(task_id) if refusal is None else self._jobs.pop(task_id, None)
+        if info is None:
+            # Told already: given up, or ended before its submission was reported.
+            return
         if refusal is None:
             # Not registered as incomplete: blobs appear whole, and only after the rule succeeded.
             self.report_job_submission(info, register_job=False)
@@ -259,6 +277,8 @@ class Executor(RemoteExecutor):
             self._pause = self._next_pause(bool(news), time.monotonic())
         except AzbatchError as error:
             self._trouble(error)
+        except Exception as error:  # noqa: BLE001 - what escapes here ends the wait thread, and the run with it
+            self._trouble(AzbatchError(f"A status pass failed: {type(error).__name__}: {error}."))
         for info in active_jobs:
             with self._registry:
                 waiting = info.external_jobid in self._jobs
@@ -345,4 +365,10 @@ class Executor(RemoteExecutor):
             for fault in self._made.close():
                 self.logger.error(fault)
             if self.settings.report and self._run is not None:
-                Path(self.settings.report).write_text(json.dumps(self._run.report(), indent=2))
+                self._write_report(Path(self.settings.report))
+
+    def _write_report(self, path: Path) -> None:
+        try:
+            path.write_text(json.dumps(self.run.report(), indent=2))
+        except OSError as error:
+            self.logger.error(f"The report cannot be written to {path}: {error.strerror}.")

@@ -114,5 +114,5 @@ def preparation_command(python: str, query: str, checksum: str) -> str:
 
 def task_command(snakemake: str) -> str:
     """The command line of a task: the sources copied into its own working directory, then Snakemake for its job."""
-    script = f'set -e; cp -R "$AZ_BATCH_JOB_PREP_WORKING_DIR/{SOURCES}/." .; exec {snakemake}'
+    script = f'set -e; cp -R "$AZ_BATCH_JOB_PREP_WORKING_DIR/{SOURCES}/." .; {snakemake}'
     return shlex.join(["/bin/bash", "-c", script])

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from azbatch.errors import AzbatchError, ConfigurationError, ServiceError
+from azbatch.errors import AzbatchError
 from azbatch.jobs import Finished, JobSpec, Monitor, TaskSpec, submit
 from azbatch.jobs.spec import Container
 from azbatch.pools import PoolSpec, Registry, Verdict, assess, formula
@@ -25,8 +25,10 @@ if TYPE_CHECKING:
 
 TAG = "azbatch-workflow"
 MADE_POOL = "azbatch-pool"
+KEPT = "azbatch-kept"
 FLUSH_SECONDS = 0.3
 FLUSH_TASKS = 100
+STOP_SECONDS = 3.0
 POOL_LOOK_SECONDS = 5.0
 
 
@@ -75,13 +77,14 @@ class Run:
                 self.say(f"Removing job '{job['id']}' that an earlier run of this workflow left.")
                 self.account.delete_job(str(job["id"]))
         for pool in self.account.list_pools():
-            if _tag(pool, TAG) == self.key and pool.get("state") != "deleting" and not self.settings.keep_pool:
+            if _tag(pool, TAG) == self.key and pool.get("state") != "deleting" and not _tag(pool, KEPT):
                 self.say(f"Removing pool '{pool['id']}' that an earlier run of this workflow left.")
                 self.account.delete_pool(str(pool["id"]))
 
     def _choose_pool(self, need: plan.Needs) -> None:
-        if self.settings.pool_id:
-            pool = self.account.get_pool(self.settings.pool_id)
+        chosen = self.settings.pool_id or (self._kept_pool() if self.settings.keep_pool else None)
+        if chosen:
+            pool = self.account.get_pool(chosen)
             if pool.get("state") != "active":
                 raise AzbatchError(f"Pool '{pool['id']}' is {pool.get('state')}: choose another pool.")
             self.pool_id, self.slots = str(pool["id"]), int(pool.get("taskSlotsPerNode", 1))
@@ -95,6 +98,14 @@ class Run:
         how = "autoscaled up to" if self.settings.autoscale else "of"
         what = f"{how} {self.settings.max_nodes} {self.size.name} nodes with {self.slots} slots each"
         self.say(f"Pool '{self.pool_id}' {what} is being made.")
+
+    def _kept_pool(self) -> str | None:
+        """The pool that an earlier run of this workflow was told to keep."""
+        for pool in self.account.list_pools():
+            if _tag(pool, TAG) == self.key and _tag(pool, KEPT) and pool.get("state") == "active":
+                self.say(f"Using pool '{pool['id']}' that an earlier run of this workflow kept.")
+                return str(pool["id"])
+        return None
 
     def _pool_spec(self) -> PoolSpec:
         settings = self.settings
@@ -125,7 +136,7 @@ class Run:
             container_images=(settings.container_image,) if settings.container_image else (),
             registries=(registry,) if registry else (),
             subnet_id=settings.subnet_id,
-            metadata={TAG: self.key},
+            metadata={TAG: self.key, **({KEPT: "true"} if settings.keep_pool else {})},
         )
 
     # Tasks
@@ -229,7 +240,8 @@ class Submitter:
         self._stopped.set()
         self._queue.put(None)
         if threading.current_thread() is not self._thread:
-            self._thread.join()
+            # A call that the service does not answer must not hold up a Ctrl-C.
+            self._thread.join(timeout=STOP_SECONDS)
 
     def _work(self) -> None:
         last = 0.0
@@ -255,7 +267,7 @@ class Submitter:
     def _flush(self, group: Sequence[TaskSpec]) -> None:
         try:
             outcome = self.add(group)
-        except (ServiceError, ConfigurationError) as error:
+        except AzbatchError as error:
             outcome = {task.id: str(error) for task in group}
         for task in group:
             self.done(task.id, outcome.get(task.id, "the service gave no answer for the task"))

@@ -8,7 +8,7 @@ from snakemake_interface_executor_plugins.settings import ExecutorSettingsBase
 
 
 def _setting(default: Any, help: str, type: Any = None) -> Any:
-    metadata: dict[str, Any] = {"help": help, "env_var": False, "required": False}
+    metadata: dict[str, Any] = {"help": help, "env_var": type is not bool, "required": False}
     if type is not None:
         metadata["type"] = type
     return field(default=default, metadata=metadata)

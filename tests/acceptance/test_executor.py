@@ -125,6 +125,30 @@ def test_quota_ends_the_run_with_the_remedy(workflow: Workflow) -> None:
     assert "ask Azure for more" in said
 
 
+def test_retries_that_ask_for_more_fit_the_pool(workflow: Workflow) -> None:
+    """Memory that grows with the attempt is planned for: the second attempt runs on the pool made for the run."""
+    workflow.write(
+        'rule all:\n    output: "x"\n    resources: mem_mb=lambda wildcards, attempt: 6000 * attempt\n'
+        '    shell: "if [ {resources.mem_mb} -lt 9000 ]; then exit 1; fi; touch {output}"\n'
+    )
+    code, said = workflow.run("--retries", "1", "--precommand", "export MARK=1")
+    assert code == 0, said
+    assert _blobs(workflow) == ["x"]
+
+
+def test_a_kept_pool_is_used_again(workflow: Workflow, account: BatchAccount) -> None:
+    """--azbatch-keep-pool leaves one pool, however often the workflow runs."""
+    workflow.write(CHAIN)
+    code, said = workflow.run("--azbatch-keep-pool", "out/0.txt")
+    assert code == 0, said
+    code, said = workflow.run("--azbatch-keep-pool", "out/1.txt")
+    assert code == 0, said
+    assert "that an earlier run of this workflow kept" in said
+    kept = [pool for pool in account.list_pools() if str(pool["id"]) in said]
+    assert len(kept) == 1
+    account.delete_pool(str(kept[0]["id"]))
+
+
 def test_an_autoscaled_spot_pool_runs_a_workflow(workflow: Workflow) -> None:
     """From no node, the formula brings spot nodes for the waiting tasks, and the workflow ends as on a fixed pool."""
     workflow.write(CHAIN)

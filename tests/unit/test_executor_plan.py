@@ -71,7 +71,7 @@ def test_the_task_command_survives_the_splitting() -> None:
     """Batch splits the command line; bash gets the script whole, quotes in Snakemake's arguments included."""
     words = shlex.split(plan.task_command("""python -m snakemake --config 'a=b c' "$HOME" """))
     assert words[:2] == ["/bin/bash", "-c"]
-    assert words[2].endswith("""exec python -m snakemake --config 'a=b c' "$HOME" """)
+    assert words[2].endswith("""; python -m snakemake --config 'a=b c' "$HOME" """)
 
 
 def test_the_same_workflow_is_known_again() -> None:

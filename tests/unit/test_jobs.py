@@ -86,12 +86,14 @@ def test_monitor_law(order: list[int], cuts: list[int], failing: int) -> None:
 
 
 def test_a_missing_task_is_never_a_success() -> None:
-    """A task the service knows no more is told as gone, not as done."""
+    """A task the service knows no more is told as gone, not as done; one added during the question is not gone."""
     monitor = Monitor("j")
     monitor.expect(["a", "b"])
-    news = monitor.take_census([{"id": "a", "state": "running"}])
+    asked_for = frozenset(monitor.awaited)
+    monitor.expect(["added meanwhile"])
+    news = monitor.take_census([{"id": "a", "state": "running"}], asked_for)
     assert [(n.id, n.succeeded, n.task) for n in news] == [("b", False, None)]
-    assert monitor.awaited == {"a"}
+    assert monitor.awaited == {"a", "added meanwhile"}
 
 
 def test_passes_overlap() -> None:

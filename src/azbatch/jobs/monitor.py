@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Sequence, Set
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
@@ -60,11 +60,14 @@ class Monitor:
         self.quiet = 0 if news else self.quiet + 1
         return news
 
-    def take_census(self, tasks: Sequence[Json]) -> list[Finished]:
-        """Take a list of all tasks of the job: completed ones, and those that the service knows no more."""
+    def take_census(self, tasks: Sequence[Json], asked_for: Set[str]) -> list[Finished]:
+        """Take a list of all tasks of the job: completed ones, and those that the service knows no more.
+
+        `asked_for` are the tasks awaited before the list was asked for: one added meanwhile may be missing in it.
+        """
         known = {str(task.get("id")) for task in tasks}
         news = self.fold(tasks)
-        gone = sorted(self.awaited - known)
+        gone = sorted((self.awaited & asked_for) - known)
         self.awaited.difference_update(gone)
         return news + [Finished(name, False, None) for name in gone]
 
@@ -74,7 +77,8 @@ class Monitor:
             return []
         news = self.fold(port.list_tasks(self.job_id, filter=self.filter(), select=SELECT))
         if self.awaited and self.quiet and self.quiet % CENSUS_EVERY == 0:
-            news += self.take_census(port.list_tasks(self.job_id, select=SELECT))
+            asked_for = frozenset(self.awaited)
+            news += self.take_census(port.list_tasks(self.job_id, select=SELECT), asked_for)
         return news
 
 

@@ -31,6 +31,7 @@ from azbatch_emulator.autoscale.tokens import Token
 from azbatch_emulator.autoscale.values import Metric, Value, combine, plain, printed, type_name
 
 DEDICATED, SPOT, DEALLOCATION = "$TargetDedicatedNodes", "$TargetLowPriorityNodes", "$NodeDeallocationOption"
+WRITABLE = (DEDICATED, SPOT, DEALLOCATION)
 ALIASES: Mapping[str, str] = {
     "$TargetDedicated": DEDICATED,
     "$TargetLowPriority": SPOT,
@@ -97,7 +98,7 @@ class _Scope:
         spot = self.variables.get(SPOT, float(self.current[1]))
         option = str(self.variables.get(DEALLOCATION, self.current[2]))
         targets = [int(target) if isinstance(target, float) else 0 for target in (dedicated, spot)]
-        own = {name: value for name, value in self.variables.items() if not name.startswith("$")}
+        own = {name: value for name, value in self.variables.items() if name not in WRITABLE}
         parts = [f"{DEDICATED}={targets[0]}", f"{SPOT}={targets[1]}", f"{DEALLOCATION}={option}"]
         parts += [f"{name}={printed(value)}" for name, value in own.items()]
         return Evaluation(targets[0], targets[1], option, own, ";".join(parts))
@@ -113,9 +114,8 @@ class _Scope:
         elif name == DEALLOCATION:
             if value not in functions.DEALLOCATION_OPTIONS:
                 raise _at(target, f"Invalid value for {name}: {printed(value)}")
-        elif name.startswith("$"):
-            known = name in VARIABLES
-            raise _at(target, f"{name} is read-only" if known else f"Undefined symbol: {target.text}")
+        elif name in VARIABLES:
+            raise _at(target, f"{name} is read-only")
         self.variables[name] = value
 
     def value(self, node: Node) -> Value:
@@ -256,7 +256,9 @@ class _Scope:
                 raise _at(node.at, f"{node.name}() takes intervals and a percentage")
         if not bounds:
             raise _at(node.at, f"{node.name}() needs an interval")
-        return bounds[0], bounds[1] if len(bounds) > 1 else self.now, percent
+        # The documentation writes the nearer bound first; either order means the same window.
+        end = bounds[1] if len(bounds) > 1 else self.now
+        return min(bounds[0], end), max(bounds[0], end), percent
 
 
 def _at(token: Token, message: str) -> FormulaError:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import random
-import statistics
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 
@@ -57,6 +56,14 @@ def _all(arguments: tuple[Value, ...]) -> list[float]:
 
 def _average(items: list[float]) -> float:
     return divide(math.fsum(items), len(items)) if items else 0.0
+
+
+def _deviation(items: list[float]) -> float:
+    """The standard deviation of a sample; 0 for fewer than two values."""
+    if len(items) < 2:
+        return 0.0
+    mean = sum(items) / len(items)
+    return math.sqrt(sum((item - mean) ** 2 for item in items) / (len(items) - 1))
 
 
 def _percentile(items: list[float], percent: float) -> float:
@@ -127,7 +134,7 @@ FUNCTIONS: Mapping[str, tuple[int, int, Callable[..., Value]]] = {
     "norm": (1, 1, lambda v: math.hypot(*_vector(v))),
     "percentile": (2, 2, lambda v, p: _percentile(_vector(v), _number(p))),
     "range": (1, 1, lambda v: max(_vector(v), default=0.0) - min(_vector(v), default=0.0)),
-    "std": (1, 1, lambda v: float(statistics.pstdev(_vector(v))) if _vector(v) else 0.0),
+    "std": (1, 1, lambda v: _deviation(_vector(v))),
     "sum": (1, 99, lambda *a: math.fsum(_all(a))),
     "val": (2, 2, lambda v, i: _at(_vector(v), _number(i))),
 }

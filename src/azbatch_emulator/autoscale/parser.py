@@ -116,7 +116,7 @@ def parse(text: str) -> Formula:
     Raises FormulaError: AutoScalingFormulaTooLong over 8 KB, AutoScalingFormulaSyntaxError otherwise.
     Source: "Create a formula to automatically scale compute nodes in a Batch pool".
     """
-    if len(text.encode()) > MAX_BYTES:
+    if len(text.encode(errors="surrogatepass")) > MAX_BYTES:
         raise FormulaError(f"The formula is longer than {MAX_BYTES} bytes", 1, 1, TOO_LONG)
     return _Parser(list(tokenize(text))).formula()
 
@@ -214,11 +214,10 @@ class _Parser:
     def postfix(self) -> Node:
         """postfix := primary { "." name [ arguments ] | "[" expression "]" }"""
         node = self.primary()
-        hops = 0
+        depth = self._depth
         while self._is(".", "["):
-            hops += 1
-            if hops > MAX_DEPTH:
-                raise self._fault("The expression is nested too deeply")
+            # Each hop deepens the tree as a parenthesis does.
+            self._deeper()
             at = self._take()
             if at.text == "[":
                 node = Index(at, node, self.expression())
@@ -228,6 +227,7 @@ class _Parser:
                 raise self._fault("Expected a name")
             name = self._take()
             node = Member(name, node, name.text, self.arguments() if self._is("(") else None)
+        self._depth = depth
         return node
 
     def arguments(self) -> tuple[Node, ...]:

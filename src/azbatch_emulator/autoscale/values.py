@@ -95,7 +95,6 @@ def _operators() -> dict[tuple[str, str, str], Callable[[Any, Any], Value]]:
         ("timestamp", "+", "timeinterval"): operator.add,
         ("timestamp", "-", "timeinterval"): operator.sub,
         ("timestamp", "-", "timestamp"): operator.sub,
-        ("string", "+", "string"): operator.add,
     }
     for sign, function in _ARITHMETIC.items():
         table[("double", sign, "double")] = function
