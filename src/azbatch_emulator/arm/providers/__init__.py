@@ -1,0 +1,1 @@
+"""The resource providers, a module each; `arm.registry` puts them together."""
