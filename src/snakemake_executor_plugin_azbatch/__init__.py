@@ -237,12 +237,14 @@ class Executor(RemoteExecutor):
                 [
                     f"{precommand} &&" if precommand else "",
                     self.get_python_executable(),
-                    "-m snakemake",
+                    "-m snakemake_executor_plugin_azbatch.job",
                     format_cli_arg("--snakefile", self.get_snakefile()),
                     self.get_job_args(job),
                     self.workflow.spawned_job_args_factory.general_args(executor_common_settings=self.common_settings),
                     # One job needs no solver, and the greedy scheduler spares importing one.
                     "--scheduler greedy",
+                    # The scheduler's timer outlives the work by the timespan, a second by default.
+                    "--max-jobs-per-timespan 100/0s",
                     format_cli_arg("--mode", self.get_exec_mode().item_to_choice()),
                 ]
             )

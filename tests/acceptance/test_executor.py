@@ -197,13 +197,11 @@ def test_killed_and_run_again(workflow: Workflow, account: BatchAccount) -> None
         'rule all:\n    input: "two"\n'
         'rule first:\n    output: "one"\n    shell: "date +%s%N > {output}"\n'
         'rule second:\n    input: "one"\n    output: "two"\n'
-        '    shell: "if [ ! -e {params.go} ]; then sleep 986; fi; cp {input} {output}"\n'.replace(
-            '    shell: "if', f'    params: go="{workflow.folder}/go"\n    shell: "if'
-        )
+        f'    params: go="{workflow.folder}/go", seen="{workflow.folder}/seen"\n'
+        '    shell: "if [ ! -e {params.go} ]; then touch {params.seen}; sleep 986; fi; cp {input} {output}"\n'
     )
     process = workflow.start()
-    until(lambda: "one" in _blobs(workflow), 60)
-    until(lambda: any(account.task_counts(job)["running"] for job in _runs(account)), 60)
+    until((workflow.folder / "seen").exists, 60)
     os.killpg(process.pid, signal.SIGKILL)
     process.communicate()
     assert _runs(account), "a killed driver leaves its job, for the next run to find"
