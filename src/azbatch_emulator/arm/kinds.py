@@ -74,6 +74,10 @@ def nothing_else(_edit: Edit) -> tuple[Put | Delete, ...]:
     return ()
 
 
+def no_links(_edit: Edit) -> tuple[tuple[str, str], ...]:
+    return ()
+
+
 def as_stored(resource: Resource, _resources: Resources) -> Body:
     return resource.body
 
@@ -84,8 +88,9 @@ class Kind:
 
     `children` maps the name of an embedded array in `properties` to the type of the child resources it holds, such as
     `{"subnets": "Microsoft.Network/virtualNetworks/subnets"}`; the core splits and joins them.
-    `actions` are POSTs below the resource's id, by lower-case name. `listed_in` tells whether lists exist at
-    resource group and subscription (top-level types have both).
+    `actions` are POSTs below the resource's id, by lower-case name ("get name" for a GET that is no list).
+    `links` names other resources a body refers to, with the action RBAC asks for on each: `subnets/join/action`.
+    `plain` resources have neither provisioningState nor eTag (role assignments, locks).
     """
 
     type: str
@@ -99,7 +104,8 @@ class Kind:
     delete_delay: timedelta = timedelta(0)
     children: Mapping[str, str] = field(default_factory=dict)
     actions: Mapping[str, Callable[[Edit], Answer]] = field(default_factory=dict)
-    tracked: bool = True  # has location and tags, and counts as a resource of its group
+    links: Callable[[Edit], tuple[tuple[str, str], ...]] = no_links
+    plain: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
