@@ -23,6 +23,7 @@ def main() -> None:
 @click.option("--runner", type=click.Choice(["process", "instant"]), default="process", show_default=True)
 @click.option("--speed", type=click.FloatRange(min=0, min_open=True), default=60.0, show_default=True)
 @click.option("--no-storage", is_flag=True, help="Without Blob storage (and so without Node.js).")
+@click.option("--ephemeral", is_flag=True, help="Begin empty, and keep nothing.")
 @click.option("--http-port", type=PORT, default=0, help="0: a free one.")
 @click.option("--https-port", type=PORT, default=0, help="0: a free one.")
 @click.option("--blob-port", type=PORT, default=0, help="0: a free one.")
@@ -35,6 +36,7 @@ def serve(
     runner: str,
     speed: float,
     no_storage: bool,
+    ephemeral: bool,
     http_port: int,
     https_port: int,
     blob_port: int,
@@ -53,6 +55,7 @@ def serve(
         runner=runner,
         speed=speed,
         storage=not no_storage,
+        ephemeral=ephemeral,
         http_port=http_port,
         https_port=https_port,
         blob_port=blob_port,

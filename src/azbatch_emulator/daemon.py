@@ -157,6 +157,7 @@ def reset(state: Path | str | None = None) -> bool:
     if folder.running() is not None:
         _client(folder).call("reset")
         return True
+    folder.drop_journal()
     for directory in (folder.nodes, folder.blobs):
         shutil.rmtree(directory, ignore_errors=True)
     return False

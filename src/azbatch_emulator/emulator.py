@@ -22,7 +22,7 @@ from azbatch_emulator.account import Account
 from azbatch_emulator.azurite import AzuriteProcess
 from azbatch_emulator.client import PREFIX, ControlClient
 from azbatch_emulator.runners.environment import MARKER, Surroundings
-from azbatch_emulator.runners.process import ProcessRunner, drop_files
+from azbatch_emulator.runners.process import ProcessRunner, drop_files, drop_temporary
 from azbatch_emulator.server import ServerThread, bind
 from azbatch_emulator.state import StateFolder, cache_directory
 
@@ -34,10 +34,11 @@ Progress = Callable[[str], None]
 class Emulator:
     """Azure Batch and Blob storage on loopback, for the length of a `with` block.
 
-    `state` is the state folder, a temporary one by default. `runner` "process" runs tasks as real processes,
-    "instant" ends each as soon as it starts. `speed` divides the service's delays (allocation, boot, sampling,
-    autoscale interval); tasks take the time they take. Without `storage` there is no Azurite, and Node.js is not
-    needed. Port 0 is a free one.
+    `state` is the state folder, a temporary one by default. In a folder of its own everything survives the process,
+    even kill -9: nodes reboot at the next start, and running tasks are requeued; `ephemeral` begins empty each time.
+    `runner` "process" runs tasks as real processes, "instant" ends each as soon as it starts. `speed` divides the
+    service's delays (allocation, boot, sampling, autoscale interval); tasks take the time they take. Without `storage`
+    there is no Azurite, and Node.js is not needed. Port 0 is a free one.
 
     Inside the block: `http_url`, `https_url`, `account`, `account_key`, `blob_url`, `storage_account`, `storage_key`,
     `storage_connection_string`, `ca_bundle`, `control_url`, and the methods `environment` and `control`.
@@ -53,6 +54,7 @@ class Emulator:
         runner: RunnerName = "process",
         speed: float = 60.0,
         storage: bool = True,
+        ephemeral: bool = False,
         http_port: int = 0,
         https_port: int = 0,
         blob_port: int = 0,
@@ -63,6 +65,7 @@ class Emulator:
     ) -> None:
         self._given_state, self._runner_name, self._speed = state, runner, speed
         self._with_storage, self._node_path, self._progress = storage, node_path, progress
+        self._durable = state is not None and not ephemeral
         self._ports = (http_port, https_port, blob_port)
         self.account, self.storage_account = account, storage_account
         self.stop_requested = threading.Event()
@@ -114,7 +117,11 @@ class Emulator:
         killed = processes.kill_marked(MARKER, lambda value: value.startswith(f"{folder.owner}/"))
         if killed:
             log.warning("ended %s processes that an earlier emulator had left", killed)
-        drop_files(folder.nodes)
+        if self._durable and folder.journal.exists():
+            drop_temporary(folder.nodes)
+        else:
+            folder.drop_journal()
+            drop_files(folder.nodes)
         return folder
 
     def _start_storage(self, stack: contextlib.ExitStack) -> None:
@@ -139,6 +146,7 @@ class Emulator:
         from azbatch_emulator.clock import RealClock
         from azbatch_emulator.engine import Engine
         from azbatch_emulator.identity.tokens import Tokens
+        from azbatch_emulator.journal import Journal
         from azbatch_emulator.profile import Profile
 
         account = Account(self.account, self.account_key)
@@ -148,6 +156,7 @@ class Emulator:
             runner=self._runner(tokens),
             profile=Profile().scaled(self._speed),
             rng=random.Random(),  # noqa: S311 - names of nodes, no secrets
+            journal=Journal(self._folder.journal) if self._durable else None,
         )
         real = self._runner_name == "process"
         service = create_service(engine, account, tokens, self._folder.nodes if real else None)

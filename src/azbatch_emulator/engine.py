@@ -10,7 +10,8 @@ from collections.abc import Callable
 
 from azbatch_emulator.clock import Clock
 from azbatch_emulator.commands import Command, DropDirectory, Kill, MakeNode, RemoveNode, Run
-from azbatch_emulator.events import Event, TimePassed
+from azbatch_emulator.events import Event, Restart, RunStarted, TimePassed
+from azbatch_emulator.journal import Journal
 from azbatch_emulator.profile import Profile
 from azbatch_emulator.runners import Runner
 from azbatch_emulator.world import Applied, World
@@ -21,12 +22,15 @@ log = logging.getLogger(__name__)
 class Engine:
     """All methods belong to one event loop's thread; `submit` never awaits, so each request is atomic."""
 
-    def __init__(self, *, clock: Clock, runner: Runner, profile: Profile, rng: random.Random) -> None:
+    def __init__(
+        self, *, clock: Clock, runner: Runner, profile: Profile, rng: random.Random, journal: Journal | None = None
+    ) -> None:
         self.clock = clock
         self.runner = runner
         self._profile = profile
         self._rng = rng
-        self.world = World(profile, rng, clock.now())
+        self._journal = journal
+        self.world = journal.restore(profile, rng, clock.now()) if journal else World(profile, rng, clock.now())
         self._reports: deque[Event] = deque()
         self._draining = False
         self._timer: asyncio.Task[None] | None = None
@@ -34,7 +38,9 @@ class Engine:
         self._changed = asyncio.Event()
 
     def start(self) -> None:
-        """Begin to let time pass. Needs a running event loop."""
+        """Begin to let time pass, after a restart with nodes that reboot. Needs a running event loop."""
+        if self.world.pools:
+            self.submit(Restart())
         self._timer = asyncio.get_running_loop().create_task(self._let_time_pass())
 
     async def close(self) -> None:
@@ -43,17 +49,21 @@ class Engine:
             self._timer.cancel()
             await asyncio.gather(self._timer, return_exceptions=True)
         await self.runner.close()
+        if self._journal is not None:
+            self._journal.close()
 
     async def reset(self) -> None:
         """Forget everything: an empty account, no run left."""
         await self.runner.close()
         self._reports.clear()
         self.world = World(self._profile, self._rng, self.clock.now())
+        if self._journal is not None:
+            self._journal.snapshot(self.world)
         self._wake.set()
 
     def submit(self, event: Event) -> Applied:
         """Apply an event now and hand its commands to the runner. Raises Refused."""
-        applied = self.world.apply(event, self.clock.now())
+        applied = self._apply(event)
         self._carry_out(applied.commands)
         self._drain()
         self._note()
@@ -83,9 +93,17 @@ class Engine:
         self._draining = True
         try:
             while self._reports:
-                self._carry_out(self.world.apply(self._reports.popleft(), self.clock.now()).commands)
+                self._carry_out(self._apply(self._reports.popleft()).commands)
         finally:
             self._draining = False
+
+    def _apply(self, event: Event) -> Applied:
+        """Change the world, and write down what did before anybody hears of it."""
+        now = self.clock.now()
+        applied = self.world.apply(event, now)
+        if self._journal is not None and not isinstance(event, RunStarted):  # which tells the world nothing
+            self._journal.append(event, now)
+        return applied
 
     def _carry_out(self, commands: tuple[Command, ...]) -> None:
         # While commands are carried out, an instant runner's reports queue up instead of nesting.

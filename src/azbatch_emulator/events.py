@@ -219,5 +219,10 @@ class FailStartTasks(Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Restart(Event):
+    """The emulator was restarted: nothing that ran runs any more, and all nodes reboot."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class TimePassed(Event):
     """Do all that is due at `now`: boots, samples, evaluations, time-outs (see `World.next_due`)."""

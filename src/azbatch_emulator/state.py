@@ -55,6 +55,7 @@ class StateFolder:
         self.tls = self.root / "tls"
         self.token_key = self.root / "token.key"
         self.log = self.root / "emulator.log"
+        self.journal = self.root / "world.sqlite"
         self._lock = self.root / "emulator.lock"
         self._secrets = self.root / "secrets.json"
         self._record = self.root / "emulator.json"
@@ -110,6 +111,11 @@ class StateFolder:
             )
         record: dict[str, Any] = json.loads(self._record.read_text())
         return record
+
+    def drop_journal(self) -> None:
+        """Forget pools, jobs and tasks; only while no emulator runs here."""
+        for suffix in ("", "-wal", "-shm"):
+            self.journal.with_name(self.journal.name + suffix).unlink(missing_ok=True)
 
     def drop_record(self) -> None:
         self._record.unlink(missing_ok=True)

@@ -285,7 +285,7 @@ def test_stopping_ends_sleeping_tasks_quickly(state: Path) -> None:
 
 
 def test_after_a_kill_it_starts_again_and_clears_up(state: Path) -> None:
-    """kill -9 leaves tasks running; the next start ends them, keeps the keys, and forgets the nodes."""
+    """kill -9 leaves tasks running; the next start ends them, keeps the keys, and runs them again."""
     record = start(state)
     folder = StateFolder(state)
     key = folder.secrets().account_key
@@ -300,10 +300,10 @@ def test_after_a_kill_it_starts_again_and_clears_up(state: Path) -> None:
     again = start(state)
     assert again["pid"] != record["pid"]
     assert not set(leftovers) & set(ours(state))
-    assert not list(folder.nodes.glob("pool/*"))
     assert folder.secrets().account_key == key
     with BatchClient(endpoint=again["http_url"], credential=AzureNamedKeyCredential("emulator", key)) as client:
-        assert list(client.list_pools()) == []
+        assert [pool.id for pool in client.list_pools()] == ["pool"]
+        until(lambda: client.get_job_task_counts("job").task_counts.running == 3, "the tasks' second run")
 
 
 def test_a_daemon_that_cannot_start_says_why(state: Path) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import random
+import tempfile
+from pathlib import Path
 from typing import Any
 
 from hypothesis import settings
@@ -10,6 +12,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from azbatch_emulator import events
+from azbatch_emulator.journal import Journal
+from azbatch_emulator.profile import Profile
 from azbatch_emulator.records import DeallocationOption, Fault, Refused, TaskState
 from tests.unit.worlds import Play
 
@@ -22,11 +26,33 @@ class Laws(RuleBasedStateMachine):
     @initialize(seed=st.integers(0, 1000))
     def begin(self, seed: int) -> None:
         self.play = Play(seed)
+        self.folder = tempfile.TemporaryDirectory()
+        self.path = Path(self.folder.name) / "world.sqlite"
+        self.play.journal = Journal(self.path)
+        self.play.journal.snapshot(self.play.world)
         self.rng = random.Random(seed)
         self.count = 0
         self.play.pool(2, spot=1, slots=3)
         self.play.job(jobPreparationTask={"commandLine": "p"}, usesTaskDependencies=True)
         self.play.job("k")
+
+    def teardown(self) -> None:
+        assert self.play.journal is not None
+        self.play.journal.close()
+        self.folder.cleanup()
+
+    @rule()
+    def kill_and_restart_the_emulator(self) -> None:
+        """Whatever the instant, the journal gives the very same world; then all that ran is requeued or lost."""
+        before, due = self._picture(), self.play.world.next_due()
+        assert self.play.journal is not None
+        self.play.journal.close()
+        self.play.journal = Journal(self.path)
+        self.play.world = self.play.journal.restore(Profile(), random.Random(), self.play.now)
+        assert self._picture() == before
+        assert self.play.world.next_due() == due
+        self.play.do(events.Restart())
+        assert not self.play.running
 
     def _do(self, event: events.Event) -> None:
         before = self._picture()

@@ -8,6 +8,7 @@ from typing import Any
 
 from azbatch_emulator import events
 from azbatch_emulator.commands import Command, Kill, Run
+from azbatch_emulator.journal import Journal
 from azbatch_emulator.profile import Profile
 from azbatch_emulator.records import Fault, Node, NodeState, Task
 from azbatch_emulator.world import Applied, World
@@ -25,9 +26,12 @@ class Play:
         self.asked: list[Command] = []
         self.running: dict[str, Run] = {}
         self.ended: set[str] = set()
+        self.journal: Journal | None = None
 
     def do(self, event: events.Event) -> Applied:
         applied = self.world.apply(event, self.now)
+        if self.journal is not None:
+            self.journal.append(event, self.now)
         for command in applied.commands:
             self.asked.append(command)
             if isinstance(command, Run):

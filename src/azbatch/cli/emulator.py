@@ -76,6 +76,7 @@ def command() -> None:
     help="How much faster than Azure allocation, boot and autoscale go; tasks take the time they take.",
 )
 @click.option("--no-storage", is_flag=True, help="Without Blob storage (and so without Node.js).")
+@click.option("--ephemeral", is_flag=True, help="Begin empty, and keep nothing of pools and jobs.")
 @click.option("--http-port", type=PORT, default=0, help="0, the default: a free one.")
 @click.option("--https-port", type=PORT, default=0, help="0, the default: a free one.")
 @click.option("--blob-port", type=PORT, default=0, help="0, the default: a free one.")
@@ -102,7 +103,7 @@ def start(state: Path | None, as_json: bool, **options: Any) -> None:
 @_state_option
 @_json_option
 def stop(state: Path | None, as_json: bool) -> None:
-    """Stop the emulator, its tasks and its storage. Blobs stay; pools and jobs do not."""
+    """Stop the emulator, its tasks and its storage. All is there again at the next start, nodes rebooted."""
     from azbatch_emulator import launcher
 
     with _told_plainly():

@@ -268,9 +268,15 @@ class ProcessRunner:
 
 def drop_files(root: Path) -> None:
     """Delete all nodes below `root`, and the temporary directory of a runner that was killed."""
+    drop_temporary(root)
+    shutil.rmtree(root, ignore_errors=True)
+
+
+def drop_temporary(root: Path) -> None:
+    """Delete what a runner that was killed had in its temporary directory, and was about to delete."""
     with contextlib.suppress(OSError):
         shutil.rmtree((root / TEMPORARY).read_text())
-    shutil.rmtree(root, ignore_errors=True)
+    shutil.rmtree(root / TRASH, ignore_errors=True)
 
 
 def _kill_below(markers: tuple[str, ...]) -> None:

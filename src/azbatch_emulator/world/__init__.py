@@ -83,6 +83,7 @@ _HANDLERS: dict[type[events.Event], Handler] = {
     events.BreakNode: nodes.break_node,
     events.SetQuota: _set_quota,
     events.FailStartTasks: nodes.fail_start_tasks,
+    events.Restart: nodes.restart,
 }
 
 _TIMERS: dict[str, Callable[..., None]] = {
@@ -125,6 +126,10 @@ class World:
     def _place(self, now: datetime) -> None:
         while self._state.dirty:
             tasks.place_waiting(self._state, self._state.dirty.pop(), now)
+
+    def resume(self, profile: Profile, now: datetime) -> None:
+        """Go on with a profile after a restart of the emulator; `events.Restart` is to be applied next."""
+        self._state.resume(profile, now)
 
     def next_due(self) -> datetime | None:
         """When TimePassed is to be applied next; None while nothing is awaited."""

@@ -235,6 +235,20 @@ def reboot(state: State, event: events.RebootNode, now: datetime) -> None:
     _boot_later(state, moved, now)
 
 
+def restart(state: State, _event: events.Restart, now: datetime) -> None:
+    """All machines lost power: what ran on them goes back to the queue, and they boot."""
+    for node in [node for pool in state.nodes.values() for node in pool.values()]:
+        state.out.append(MakeNode(pool_id=node.pool_id, node_id=node.id))
+        lose_tasks(state, node, now)
+        node = state.node(node.pool_id, node.id)
+        if node.state is NodeState.LEAVING_POOL:
+            state.after(now, timedelta(0), "left", node.pool_id.lower(), node.id)
+            continue
+        moved = step(state, node, NodeHappening.REBOOT, now)
+        if moved is not None:
+            _boot_later(state, moved, now)
+
+
 def set_scheduling(state: State, event: events.SetNodeScheduling, now: datetime) -> None:
     node = state.node(event.pool_id, event.node_id)
     wanted = SchedulingState.ENABLED if event.enabled else SchedulingState.DISABLED

@@ -73,6 +73,7 @@ class State:
         self.profile = profile
         self.rng = rng
         self.started = started
+        self.service_start = started
         self.pools: dict[str, Pool] = {}
         self.nodes: dict[str, dict[str, Node]] = {}
         self.free: dict[str, FreeSlots] = {}
@@ -110,7 +111,11 @@ class State:
 
     def service_time(self, now: datetime) -> datetime:
         """The time that autoscale formulas see: `speed` service seconds for each second since the start."""
-        return self.started + (now - self.started) * self.profile.speed
+        return self.service_start + (now - self.started) * self.profile.speed
+
+    def resume(self, profile: Profile, now: datetime) -> None:
+        """Go on with another profile; service time goes on from where it is."""
+        self.service_start, self.started, self.profile = self.service_time(now), now, profile
 
     # Look-ups that refuse
 
