@@ -1,26 +1,124 @@
-"""The emulator as one ASGI application: control, identity, and the Batch data plane for everything else."""
+"""The emulator as ASGI applications: control, identity, ARM and the built-in account on one address; a door per other account."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import contextlib
+import random
+import uuid
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 from starlette.applications import Starlette
 from starlette.routing import BaseRoute, Mount
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from azbatch_emulator.account import Account
-from azbatch_emulator.batch.service import BatchService
+from azbatch_emulator.arm.reach import network_of
+from azbatch_emulator.arm.wire import ArmService
+from azbatch_emulator.batch.service import BatchService, Door
+from azbatch_emulator.clock import Clock
 from azbatch_emulator.engine import Engine
 from azbatch_emulator.identity import metadata
+from azbatch_emulator.identity.entra import Entra
 from azbatch_emulator.identity.tokens import Tokens
+from azbatch_emulator.journal import Journal
+from azbatch_emulator.profile import Profile
+from azbatch_emulator.runners import Runner
+from azbatch_emulator.tenant import Tenant
+
+ARM_PATHS = ("/subscriptions", "/providers", "/tenants", "/metadata/endpoints")
 
 
-def create_app(service: BatchService, control: Sequence[BaseRoute] = ()) -> Starlette:
-    """Routes of identity and control first; all other paths belong to Batch."""
-    identity = metadata.routes(service.account, service.tokens, service.engine.clock.now)
-    return Starlette(routes=[*control, *identity, Mount("/", app=service)])
+class Site:
+    """Everything that one emulator serves. All methods belong to the event loop's thread.
 
+    `runner` makes the runner of an account and tells where its nodes' files lie; `open_door` opens one more address;
+    `journal` names the file of an account's journal, None for none.
+    """
 
-def create_service(engine: Engine, account: Account, tokens: Tokens, node_root: Path | None) -> BatchService:
-    """The data plane of one account over an engine."""
-    return BatchService(engine, account, tokens, node_root)
+    def __init__(
+        self,
+        *,
+        account: Account,
+        tokens: Tokens,
+        clock: Clock,
+        speed: float,
+        runner: Callable[[Account], tuple[Runner, Path | None]],
+        journal: Callable[[Account], Path | None],
+        open_door: Callable[[ASGIApp], str],
+    ) -> None:
+        self._tokens, self._clock, self._speed = tokens, clock, speed
+        self._runner, self._journal, self._open_door = runner, journal, open_door
+        self._doors: dict[tuple[str, str | None], str] = {}
+        self.tenant = Tenant(
+            account=account,
+            now=clock.now,
+            new_id=lambda: str(uuid.uuid4()),
+            speed=speed,
+            open_account=self._open_account,
+        )
+        self.service = self._open_account(account)
+        self.tenant.adopt(self.service)
+        self.entra = Entra(tokens, clock.now, self.tenant)
+        self.arm = ArmService(self.tenant.arm, tokens, clock.now, self.tenant.whose, self.tenant.reconcile)
+
+    def _open_account(self, account: Account) -> BatchService:
+        runner, nodes = self._runner(account)
+        journal = self._journal(account)
+        engine = Engine(
+            clock=self._clock,
+            runner=runner,
+            profile=Profile().scaled(self._speed),
+            rng=random.Random(),  # noqa: S311 - names of nodes, no secrets
+            journal=Journal(journal) if journal else None,
+            node_fault=lambda pool: self.tenant.node_fault(account, pool),
+        )
+        service = BatchService(engine, account, self._tokens, nodes, allowed=self.tenant)
+        engine.start()
+        return service
+
+    def app(self, control: Sequence[BaseRoute] = ()) -> ASGIApp:
+        """Control, identity and sign-in first, then ARM; all other paths belong to the built-in Batch account."""
+        identity = metadata.routes(self._tokens, self._clock.now, self.tenant)
+        routes = Starlette(routes=[*control, *identity, *self.entra.routes(), Mount("/", app=self.service)])
+
+        async def choose(scope: Scope, receive: Receive, send: Send) -> None:
+            path = scope.get("path", "").lower()
+            is_arm = any(path == prefix or path.startswith(f"{prefix}/") for prefix in ARM_PATHS)
+            await (self.arm if is_arm else routes)(scope, receive, send)
+
+        return choose
+
+    def batch_url(self, account_id: str, who: str) -> str | None:
+        """Where the name of an account leads, seen from a machine's network, or from outside; None for no account."""
+        service = self.tenant.services.get(account_id.lower())
+        if service is None:
+            return None
+        machine = self.tenant.machine(who)
+        network = network_of(machine, self.tenant.arm.store) if machine else None
+        endpoint = self.tenant.private_endpoint(service.account, network)
+        key = (account_id.lower(), endpoint)
+        if key not in self._doors:
+            self._doors[key] = self._open_door(Door(service, self._is_open(service.account, network, endpoint)))
+        return self._doors[key]
+
+    def _is_open(self, account: Account, network: str | None, endpoint: str | None) -> Callable[[], bool]:
+        if endpoint is None:
+            return lambda: self.tenant.is_open(account)
+        return lambda: self.tenant.private_endpoint(account, network) == endpoint
+
+    def whereabouts(self, who: str) -> dict[str, Any]:
+        """The addresses that someone's environment needs: the Batch account of a machine's workspace, if it has one."""
+        machine = self.tenant.machine(who)
+        found: dict[str, Any] = {}
+        for account in self.tenant.arm.store.of_type("Microsoft.Batch/batchAccounts"):
+            same = machine is not None and account.id.resource_group == machine.id.resource_group
+            if same and (url := self.batch_url(account.id.text, who)):
+                found["AZBATCH_ACCOUNT_URL"] = url
+        return found
+
+    async def close(self) -> None:
+        for service in self.tenant.services.values():
+            with contextlib.suppress(Exception):
+                await service.engine.close()

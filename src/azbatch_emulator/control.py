@@ -12,18 +12,20 @@ import json
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, Protocol
 
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from azbatch_emulator import events
+from azbatch_emulator.arm.records import ArmRefused
 from azbatch_emulator.client import PREFIX, TOKEN_HEADER
 from azbatch_emulator.engine import Engine
 from azbatch_emulator.errors import EmulatorError
 from azbatch_emulator.records import Fault, NodeState, Pool, Refused
 
+MACHINE_DIFFERS = ("AZBATCH_ACCOUNT_URL", "AZBATCH_STORAGE_URL", "SNAKEMAKE_STORAGE_AZBLOB_ENDPOINT_URL")
 Endpoint = Callable[[Request], Awaitable[Response]]
 
 
@@ -37,6 +39,73 @@ class Control:
     facts: Callable[[], Mapping[str, Any]]
     wipe: Callable[[bool], None]
     shutdown: Callable[[], None]
+    tenant: TenantRoutes | None = None
+
+
+class TenantSite(Protocol):
+    """What the routes of the tenant act on: `app.Site`."""
+
+    tenant: Any
+    entra: Any
+
+    def whereabouts(self, who: str) -> dict[str, Any]: ...
+
+    def batch_url(self, account_id: str, who: str) -> str | None: ...
+
+
+class TenantRoutes:
+    """`environment` are the variables of the default identity, which those of others are made from."""
+
+    def __init__(self, site: TenantSite, environment: Callable[[], dict[str, str]]) -> None:
+        self._site, self._environment = site, environment
+
+    async def workspace(self, body: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Make a workspace to start from."""
+        made: dict[str, Any] = self._site.tenant.create_workspace(
+            str(body["name"]), body.get("subscription"), str(body.get("location") or "westeurope")
+        )
+        return made
+
+    async def person(self, body: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Somebody new; `role` at `scope`, if given, is theirs at once. `secret` makes an application of them."""
+        tenant = self._site.tenant
+        who = tenant.add_person(str(body["name"]), secret=body.get("secret"))
+        if body.get("role"):
+            tenant.grant(who.object_id, str(body["role"]), str(body["scope"]))
+        return {"name": who.name, "object_id": who.object_id, "client_id": who.client_id}
+
+    async def environment(self, body: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Variables to act as a person or on a machine."""
+        who = str(body["who"])
+        if self._site.tenant.identity_of(who, {}) is None and self._site.tenant.machine(who) is None:
+            raise EmulatorError(f"There is nobody called '{who}' in the tenant, and no machine.")
+        variables = self._environment()
+        found = self._site.whereabouts(who)
+        if self._site.tenant.machine(who) is not None:
+            variables = {name: value for name, value in variables.items() if name not in MACHINE_DIFFERS}
+        host = f"{variables['AZURE_POD_IDENTITY_AUTHORITY_HOST']}/_identity/{who}"
+        return {**variables, **found, "AZURE_POD_IDENTITY_AUTHORITY_HOST": host}
+
+    async def address(self, body: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Where a Batch account (ARM id) answers, seen by someone."""
+        return {"url": self._site.batch_url(str(body["account"]), str(body.get("who") or ""))}
+
+    async def dump(self, _body: Any) -> Mapping[str, Any]:
+        """All of ARM, fit for comparing."""
+        self._site.tenant.arm.settle(self._site.tenant.now())
+        dumped: dict[str, Any] = self._site.tenant.arm.store.dump()
+        return dumped
+
+    async def sign_ins(self, _body: Any) -> Mapping[str, Any]:
+        return {"waiting": self._site.entra.waiting()}
+
+    async def decide(self, body: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Approve a device code as somebody, refuse it (`who` null), or let all be too old (`expire`)."""
+        if body.get("expire"):
+            self._site.entra.expire()
+        else:
+            self._site.entra.decide(str(body["user_code"]), body.get("who"))
+        return {}
 
 
 def routes(control: Control) -> list[Route]:
@@ -52,6 +121,8 @@ def routes(control: Control) -> list[Route]:
                 return JSONResponse(await endpoint(body))
             except EmulatorError as error:
                 return _fault(500, "EmulatorError", str(error))
+            except ArmRefused as refusal:
+                return _fault(409, refusal.code, refusal.message)
             except Refused as refusal:
                 return _fault(409, refusal.code, str(refusal))
             except (KeyError, TypeError, ValueError, AttributeError) as error:
@@ -92,6 +163,17 @@ def routes(control: Control) -> list[Route]:
         ("POST", "quota", causing(_quota)),
         ("POST", "shutdown", guarded(shutdown)),
     ]
+    if control.tenant is not None:
+        tenant = control.tenant
+        table += [
+            ("POST", "workspace", guarded(tenant.workspace)),
+            ("POST", "person", guarded(tenant.person)),
+            ("POST", "environment", guarded(tenant.environment)),
+            ("POST", "address", guarded(tenant.address)),
+            ("GET", "dump", guarded(tenant.dump)),
+            ("GET", "sign-ins", guarded(tenant.sign_ins)),
+            ("POST", "sign-in", guarded(tenant.decide)),
+        ]
     return [Route(f"{PREFIX}/{name}", endpoint, methods=[method]) for method, name, endpoint in table]
 
 

@@ -5,10 +5,8 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
-import random
 import tempfile
 import threading
-from collections import Counter
 from collections.abc import AsyncIterator, Callable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
@@ -142,50 +140,62 @@ class Emulator:
     @contextlib.asynccontextmanager
     async def _application(self) -> AsyncIterator[ASGIApp]:
         # Imported here: whoever only asks for the address of a daemon does not wait for it.
-        from azbatch_emulator.app import create_app, create_service
+        from azbatch_emulator.app import Site
         from azbatch_emulator.clock import RealClock
-        from azbatch_emulator.engine import Engine
         from azbatch_emulator.identity.tokens import Tokens
-        from azbatch_emulator.journal import Journal
-        from azbatch_emulator.profile import Profile
+        from azbatch_emulator.server import Listeners
 
         account = Account(self.account, self.account_key)
         tokens = Tokens.load(self._folder.token_key, account.tenant)
-        engine = Engine(
+        listeners = Listeners(self._tls)
+        site = Site(
+            account=account,
+            tokens=tokens,
             clock=RealClock(),
-            runner=self._runner(tokens),
-            profile=Profile().scaled(self._speed),
-            rng=random.Random(),  # noqa: S311 - names of nodes, no secrets
-            journal=Journal(self._folder.journal) if self._durable else None,
+            speed=self._speed,
+            runner=lambda one: self._runner(tokens, one),
+            journal=self._journal,
+            open_door=listeners.open,
         )
-        real = self._runner_name == "process"
-        service = create_service(engine, account, tokens, self._folder.nodes if real else None)
-        engine.start()
         try:
-            yield create_app(service, control.routes(self._control(engine, service.counts)))
+            yield site.app(control.routes(self._control(site)))
         finally:
-            await engine.close()
+            await listeners.close()
+            await site.close()
 
-    def _runner(self, tokens: Any) -> Any:
+    def _journal(self, account: Account) -> Path | None:
+        if not self._durable:
+            return None
+        return (
+            self._folder.journal
+            if account.name == self.account
+            else self._folder.account(account.name) / "world.sqlite"
+        )
+
+    def _runner(self, tokens: Any, account: Account) -> tuple[Any, Path | None]:
         from azbatch_emulator.identity.metadata import SUBJECT
         from azbatch_emulator.runners.instant import InstantRunner
 
         if self._runner_name == "instant":
-            return InstantRunner()
+            return InstantRunner(), None
+        mine = account.name == self.account
+        nodes = self._folder.nodes if mine else self._folder.account(account.name) / "nodes"
         surroundings = Surroundings(
-            account=self.account,
-            account_url=self.https_url,
+            account=account.name,
+            account_url=self.https_url if mine else f"https://{account.name}.{account.location}.batch.azure.com",
             identity_url=self.http_url,
             ca_bundle=self._tls.bundle,
             storage_url=self._azurite.url if self._azurite else None,
             token=lambda resource: str(tokens.mint(resource, SUBJECT, datetime.now(UTC))),
         )
-        return ProcessRunner(self._folder.nodes, surroundings, owner=f"{self._folder.owner}/nodes")
+        owner = f"{self._folder.owner}/nodes" if mine else f"{self._folder.owner}/accounts/{account.name}"
+        return ProcessRunner(nodes, surroundings, owner=owner), nodes
 
-    def _control(self, engine: Any, counts: Counter[str]) -> control.Control:
+    def _control(self, site: Any) -> control.Control:
         return control.Control(
-            engine=engine,
-            counts=counts,
+            engine=site.service.engine,
+            counts=site.service.counts,
+            tenant=control.TenantRoutes(site, self.environment),
             token=self._token,
             facts=self._facts,
             wipe=self._wipe,
@@ -237,8 +247,14 @@ class Emulator:
     def control_url(self) -> str:
         return f"{self.http_url}{PREFIX}"
 
-    def environment(self) -> dict[str, str]:
-        """Variables with which clients find and trust the emulator; no secret among them."""
+    def environment(self, who: str | None = None) -> dict[str, str]:
+        """Variables with which clients find and trust the emulator; no secret among them.
+
+        `who` is a person or a machine of the tenant that they are to act as; by default the owner.
+        """
+        if who is not None:
+            found: dict[str, str] = self.control("environment", who=who)
+            return found
         bundle = str(self.ca_bundle)
         storage = {}
         if self._azurite is not None:
@@ -246,6 +262,8 @@ class Emulator:
         return {
             "AZBATCH_ACCOUNT_URL": self.https_url,
             **storage,
+            "AZBATCH_ARM_URL": self.https_url,
+            "AZURE_AUTHORITY_HOST": self.https_url,
             "AZURE_POD_IDENTITY_AUTHORITY_HOST": self.http_url,
             "AZURE_TOKEN_CREDENTIALS": "ManagedIdentityCredential",
             "REQUESTS_CA_BUNDLE": bundle,

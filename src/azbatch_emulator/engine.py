@@ -10,9 +10,10 @@ from collections.abc import Callable
 
 from azbatch_emulator.clock import Clock
 from azbatch_emulator.commands import Command, DropDirectory, Kill, MakeNode, RemoveNode, Run
-from azbatch_emulator.events import Event, Restart, RunStarted, TimePassed
+from azbatch_emulator.events import BreakNode, Event, Restart, RunStarted, TimePassed
 from azbatch_emulator.journal import Journal
 from azbatch_emulator.profile import Profile
+from azbatch_emulator.records import Fault, Pool
 from azbatch_emulator.runners import Runner
 from azbatch_emulator.world import Applied, World
 
@@ -23,9 +24,18 @@ class Engine:
     """All methods belong to one event loop's thread; `submit` never awaits, so each request is atomic."""
 
     def __init__(
-        self, *, clock: Clock, runner: Runner, profile: Profile, rng: random.Random, journal: Journal | None = None
+        self,
+        *,
+        clock: Clock,
+        runner: Runner,
+        profile: Profile,
+        rng: random.Random,
+        journal: Journal | None = None,
+        node_fault: Callable[[Pool], Fault | None] = lambda _pool: None,
     ) -> None:
+        """`node_fault` tells why a pool's nodes, in the network as it is, would never come up."""
         self.clock = clock
+        self._node_fault = node_fault
         self.runner = runner
         self._profile = profile
         self._rng = rng
@@ -122,12 +132,19 @@ class Engine:
                 self.runner.kill(command)
             case MakeNode():
                 self.runner.make_node(command)
+                self._judge(command)
             case RemoveNode():
                 self.runner.remove_node(command)
             case DropDirectory():
                 self.runner.drop_directory(command)
             case _:
                 raise TypeError(f"no runner method for {command!r}")
+
+    def _judge(self, command: MakeNode) -> None:
+        pool = self.world.pools.get(command.pool_id.lower())
+        fault = self._node_fault(pool) if pool else None
+        if fault is not None:
+            self._reports.append(BreakNode(pool_id=command.pool_id, node_id=command.node_id, fault=fault))
 
     async def _let_time_pass(self) -> None:
         while True:

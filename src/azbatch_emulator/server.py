@@ -51,6 +51,47 @@ class _Server(uvicorn.Server):
         self.listening.set()
 
 
+class Listeners:
+    """More https addresses of the same loop, opened and closed while it runs."""
+
+    def __init__(self, tls: Tls) -> None:
+        self._tls = tls
+        self._servers: dict[str, tuple[_Server, asyncio.Task[None]]] = {}
+
+    def open(self, app: ASGIApp) -> str:
+        """The address at which `app` answers from now on; to be called on the loop's thread."""
+        listener = bind(0, "--https-port")
+        url = f"https://127.0.0.1:{listener.getsockname()[1]}"
+        server = _Server(config(app, "https", self._tls))
+        self._servers[url] = (server, asyncio.get_running_loop().create_task(server.serve(sockets=[listener])))
+        return url
+
+    async def close(self) -> None:
+        for server, _ in self._servers.values():
+            server.should_exit = True
+        await asyncio.gather(*(task for _, task in self._servers.values()), return_exceptions=True)
+
+
+def config(app: ASGIApp, scheme: str, tls: Tls) -> uvicorn.Config:
+    """How every listener is run."""
+    certificate: dict[str, Path] = {}
+    if scheme == "https":
+        certificate = {"ssl_certfile": tls.certificate, "ssl_keyfile": tls.key}
+    return uvicorn.Config(
+        app,
+        **certificate,  # type: ignore[arg-type]
+        lifespan="off",
+        ws="none",
+        http="httptools",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        proxy_headers=False,
+        timeout_keep_alive=KEEP_ALIVE_SECONDS,
+        timeout_graceful_shutdown=2,
+    )
+
+
 class ServerThread:
     """Runs `application()`, an async context that yields the ASGI app, until `stop`.
 
@@ -103,7 +144,7 @@ class ServerThread:
 
     @contextlib.asynccontextmanager
     async def _listening(self, app: ASGIApp) -> AsyncIterator[None]:
-        servers = {scheme: _Server(self._config(app, scheme)) for scheme in self._sockets}
+        servers = {scheme: _Server(config(app, scheme, self._tls)) for scheme in self._sockets}
         async with asyncio.TaskGroup() as group:
             for scheme, server in servers.items():
                 group.create_task(server.serve(sockets=[self._sockets[scheme]]))
@@ -114,21 +155,3 @@ class ServerThread:
             finally:
                 for server in servers.values():
                     server.should_exit = True
-
-    def _config(self, app: ASGIApp, scheme: str) -> uvicorn.Config:
-        certificate: dict[str, Path] = {}
-        if scheme == "https":
-            certificate = {"ssl_certfile": self._tls.certificate, "ssl_keyfile": self._tls.key}
-        return uvicorn.Config(
-            app,
-            **certificate,  # type: ignore[arg-type]
-            lifespan="off",
-            ws="none",
-            http="httptools",
-            log_config=None,
-            access_log=False,
-            server_header=False,
-            proxy_headers=False,
-            timeout_keep_alive=KEEP_ALIVE_SECONDS,
-            timeout_graceful_shutdown=2,
-        )

@@ -60,6 +60,12 @@ class StateFolder:
         self._secrets = self.root / "secrets.json"
         self._record = self.root / "emulator.json"
 
+    def account(self, name: str) -> Path:
+        """The folder of one Batch account besides the built-in one."""
+        folder = self.root / "accounts" / name
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        return folder
+
     @property
     def owner(self) -> str:
         """Marks the processes of this folder, also for the one who starts here after us."""

@@ -13,13 +13,14 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from azbatch_emulator.arm import policy, rbac
+from azbatch_emulator.arm import listing, policy, rbac
 from azbatch_emulator.arm.ids import GROUP_TYPE, ResourceId, parse
 from azbatch_emulator.arm.kinds import Body, Delete, Edit, Function, Kind, Provider, Put
 from azbatch_emulator.arm.records import (
     Answer,
     ArmRefused,
     Principal,
+    PrincipalKind,
     ProvisioningState,
     Request,
     Resource,
@@ -105,6 +106,11 @@ class Arm:
             self._check_subscription(request.path)
             return self._one(request, id, self._kind(id), now)
         above = "/" + "/".join(parts[:-1])
+        if lower[at + 1 :] == ["microsoft.authorization", "permissions"] and request.method == "GET":
+            scope = "/" + "/".join(parts[:at])
+            self._check_subscription(scope)
+            shown = [listing.permission_body(one) for one in self.permissions(request.caller, scope, now)]
+            return Answer(status=200, body={"value": shown})
         if odd and len(parts) - at > 3:
             owner = self._canonical(parse(above))
             kind = self._kind(owner)
@@ -123,6 +129,9 @@ class Arm:
         match request.method:
             case "GET" | "HEAD":
                 self._authorize(request.caller, f"{_rbac_type(id)}/read", id.text, now)
+                built_in = listing.built_in_role(id)
+                if built_in is not None:
+                    return Answer(status=200, body=built_in)
                 found = self._existing(id)
                 return Answer(status=200, body=self.render(found)) if request.method == "GET" else Answer(status=204)
             case "PUT" | "PATCH":
@@ -166,6 +175,9 @@ class Arm:
         for linked, action in kind.links(edit):
             self._authorize_link(request.caller, id, linked, action, now)
         draft = kind.put(edit)
+        external = self.store.external.get(kind.type.lower())
+        if external is not None:
+            return Answer(status=200, body=self.render(external.put(id, draft.body)))
         own, children = _split(draft.body, kind)
         changes = self._children(id, kind, children, request.caller, now)
         delay = (kind.create_delay if before is None else kind.update_delay) / self._speed
@@ -225,6 +237,11 @@ class Arm:
         self._check_locks(id, removes=True)
         self._check_idle(id)
         also = kind.delete(self._edit(id, before, {}, request.caller, now))
+        external = self.store.external.get(kind.type.lower())
+        if external is not None:
+            external.delete(id)
+            operation = self._begin(id, datetime.max.replace(tzinfo=now.tzinfo), also, removes=True)
+            return Answer(status=202, headers=self._headers(request, operation, Style.LOCATION, gone=True))
         delay = kind.delete_delay / self._speed
         if not delay:
             self._remove(before, also, now)
@@ -274,13 +291,33 @@ class Arm:
         assert found is not None
         return found
 
+    def make(self, text: str, body: Body, now: datetime) -> Resource:
+        """Store a resource as its provider completes it, at once and without asking for rights: the emulator's set-up."""
+        id = parse(text)
+        kind = self._kind(id)
+        nobody = Principal(object_id="", name="emulator", kind=PrincipalKind.SERVICE_PRINCIPAL)
+        draft = kind.put(self._edit(id, self.store.get(text), body, nobody, now))
+        own, children = _split(draft.body, kind)
+        self._apply(Put(id, own), now)
+        for array, items in children.items():
+            for item in items:
+                inner = kind.children[array]
+                self.make(id.child(inner.rsplit("/", 1)[1], item["name"]).text, {"properties": item["properties"]}, now)
+        for change in draft.also:
+            self._apply(change, now)
+        found = self.store.get(text)
+        assert found is not None
+        return found
+
     # Operations
 
     def settle(self, now: datetime) -> None:
         """Complete what is due."""
-        for operation in [one for one in self.operations.values() if not one.done and one.due <= now]:
-            self.operations[operation.id] = replace(operation, done=True)
+        for operation in [one for one in self.operations.values() if not one.done]:
             found = self.store.get(operation.resource.text)
+            if operation.due > now and not (operation.removes and found is None):
+                continue
+            self.operations[operation.id] = replace(operation, done=True)
             if found is None:
                 continue
             if operation.removes:
@@ -438,6 +475,8 @@ class Arm:
         while top.parent is not None:
             top = top.parent
         for operation in self.operations.values():
+            if operation.resource.type.lower() in self.store.external:
+                continue
             if not operation.done and operation.resource.lies_in(top.text):
                 raise ArmRefused(
                     409,
@@ -530,6 +569,12 @@ class Arm:
 
     def _list(self, request: Request, now: datetime) -> Answer:
         kind, below = self._collection(request.path)
+        special = listing.special(kind.type, below, request.query.get("$filter", ""), self.store)
+        if special is not None:
+            self._authorize(request.caller, f"{kind.type}/read", below, now)
+            return Answer(
+                status=200, body={"value": [one if isinstance(one, dict) else self.render(one) for one in special]}
+            )
         found = [
             resource
             for resource in self.store.of_type(kind.type, below)

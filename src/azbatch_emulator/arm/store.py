@@ -3,16 +3,34 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, Protocol
 
+from azbatch_emulator.arm.ids import ResourceId, parse
 from azbatch_emulator.arm.records import Resource
+
+
+class External(Protocol):
+    """Resources of one type that are kept elsewhere (Batch pools: in the data plane's world)."""
+
+    def get(self, id: ResourceId) -> Resource | None: ...
+
+    def all(self) -> Iterable[Resource]: ...
+
+    def put(self, id: ResourceId, body: Mapping[str, Any]) -> Resource:
+        """Raises ArmRefused."""
+        ...
+
+    def delete(self, id: ResourceId) -> None:
+        """Raises ArmRefused."""
+        ...
 
 
 class Store:
     """A dictionary of resources that answers as `kinds.Resources`; insertion order is creation order."""
 
     def __init__(self) -> None:
+        self.external: dict[str, External] = {}
         self._all: dict[str, Resource] = {}
         self._by_type: dict[str, dict[str, Resource]] = {}
 
@@ -21,11 +39,19 @@ class Store:
 
     def get(self, text: str) -> Resource | None:
         """By id, in any case."""
-        return self._all.get(text.rstrip("/").lower())
+        key = text.rstrip("/").lower()
+        found = self._all.get(key)
+        if found is None and self.external and "/" in key:
+            for kind, source in self.external.items():
+                if f"/{kind.rsplit('/', 1)[1]}/" in key:
+                    id = parse(key)
+                    return source.get(id) if id.type.lower() == kind else None
+        return found
 
     def of_type(self, kind: str, below: str = "") -> Iterator[Resource]:
         """Those of a type, in any case; `below` limits them to what lies in an id."""
-        for resource in list(self._by_type.get(kind.lower(), {}).values()):
+        source = self.external.get(kind.lower())
+        for resource in source.all() if source else list(self._by_type.get(kind.lower(), {}).values()):
             if resource.id.lies_in(below):
                 yield resource
 

@@ -44,8 +44,8 @@ def authenticate(
     account: Account,
     tokens: Tokens,
     now: datetime,
-) -> None:
-    """Let the request pass, or raise Refused: MissingRequiredHeader without Authorization, else AuthenticationFailed.
+) -> str | None:
+    """The object id of a token's principal, None for a shared key; or Refused: MissingRequiredHeader without Authorization, else AuthenticationFailed.
 
     `headers` has lower-case names. Source: "Authenticate requests to the Azure Batch service".
     """
@@ -54,9 +54,10 @@ def authenticate(
         raise Refused("MissingRequiredHeader", {"HeaderName": "Authorization"})
     scheme, _, value = authorization.partition(" ")
     if scheme.lower() == "bearer":
-        if not tokens.valid(value.strip(), AUDIENCES, now):
+        subject = tokens.subject(value.strip(), AUDIENCES, now)
+        if subject is None:
             raise _failed("The bearer token is not valid for this account: it is malformed, expired or foreign.")
-        return
+        return subject
     if scheme != "SharedKey":
         raise _failed(f"The authentication scheme {scheme[:40]} is not supported.")
     name, _, signature = value.partition(":")
@@ -68,7 +69,7 @@ def authenticate(
     for candidate in strings_to_sign(method, raw_path, query, headers, name):
         expected = base64.b64encode(hmac.new(key, candidate.encode(), hashlib.sha256).digest())
         if hmac.compare_digest(expected, given):
-            return
+            return None
     raise _failed("The MAC signature found in the HTTP request is not the same as any computed signature.")
 
 

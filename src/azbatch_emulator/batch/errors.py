@@ -37,6 +37,8 @@ ERRORS: Mapping[str, tuple[int, str]] = {
         403,
         "Server failed to authenticate the request. Make sure the value of Authorization header is formed correctly.",
     ),
+    "PermissionDenied": (403, "The caller does not have permission to perform the action on the account."),
+    "PublicNetworkAccessDisabled": (403, "Public network access to the account is disabled."),
     "InsufficientAccountPermissions": (403, "The account does not have sufficient permissions for the operation."),
     "FileNotFound": (404, "The specified file does not exist."),
     "JobNotFound": (404, "The specified job does not exist."),

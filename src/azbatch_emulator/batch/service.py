@@ -18,7 +18,7 @@ from starlette.responses import Response, StreamingResponse
 from starlette.types import Receive, Scope, Send
 
 from azbatch_emulator.account import Account
-from azbatch_emulator.batch import decode
+from azbatch_emulator.batch import access, decode
 from azbatch_emulator.batch.auth import authenticate
 from azbatch_emulator.batch.call import Call, Reply
 from azbatch_emulator.batch.errors import error_body, status_of
@@ -30,9 +30,26 @@ from azbatch_emulator.records import Refused
 
 log = logging.getLogger(__name__)
 MAX_BODY = 1_048_576
+JOIN = "Microsoft.Network/virtualNetworks/subnets/join/action"
 CHUNK = 256 * 1024
 JSON = "application/json;odata=minimalmetadata"
 _VERSION = re.compile(r"^\d{4}-\d\d-\d\d(\.\d+\.\d+)?(-preview)?$")
+
+
+class Door:
+    """One address of an account: its public one, or a private endpoint's; shut while `is_open()` is false."""
+
+    def __init__(self, service: BatchService, is_open: Callable[[], bool]) -> None:
+        self._service, self._is_open = service, is_open
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if self._is_open():
+            await self._service(scope, receive, send)
+            return
+        reason = "Public network access of this account is disabled; use its private endpoint."
+        refusal = Refused("PublicNetworkAccessDisabled", {"Reason": reason})
+        response = _refusal(scope["method"], refusal, str(uuid.uuid4()), self._service.engine.clock.now())
+        await response(scope, receive, send)
 
 
 class BatchService:
@@ -45,7 +62,9 @@ class BatchService:
         tokens: Tokens,
         node_root: Path | None,
         new_id: Callable[[], str] = lambda: str(uuid.uuid4()),
+        allowed: access.Access | None = None,
     ) -> None:
+        self.access = allowed or access.Anyone()
         self.engine = engine
         self.account = account
         self.tokens = tokens
@@ -78,7 +97,8 @@ class BatchService:
         body = await _read(receive, headers)
         query = {name.lower(): value for name, value in parse_qsl(query_text, keep_blank_values=True)}
         version = _version(query)
-        authenticate(scope["method"], raw_path, query_text, headers, self.account, self.tokens, now)
+        subject = authenticate(scope["method"], raw_path, query_text, headers, self.account, self.tokens, now)
+        access.check(self.access, self.account, subject, scope["method"], raw_path)
         found = match(scope["method"], raw_path)
         self.counts[found.name] += 1
         headers["request-id"] = request_id
@@ -89,12 +109,19 @@ class BatchService:
             path=found.path,
             query=query,
             headers=headers,
-            body=_json(scope["method"], body),
+            body=self._joined(subject, _json(scope["method"], body)),
             now=now,
             node_root=self.node_root,
             request_path=raw_path,
         )
         return _response(scope["method"], self._handled(found, call))
+
+    def _joined(self, subject: str | None, body: dict[str, Any]) -> dict[str, Any]:
+        """The body, if whoever names a subnet in it may put machines there."""
+        subnet = str((body.get("networkConfiguration") or {}).get("subnetId") or "")
+        if subnet and subject is not None and not self.access.may_join(subject, subnet):
+            raise Refused("PermissionDenied", {"Action": JOIN, "Scope": subnet, "ObjectId": subject})
+        return body
 
     def _handled(self, found: Match, call: Call) -> Reply:
         if found.handler is None:

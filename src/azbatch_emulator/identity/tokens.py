@@ -37,8 +37,10 @@ class Tokens:
             path.write_bytes(pem)
         return cls(key, tenant)
 
-    def mint(self, audience: str, subject: str, now: datetime, lifetime: timedelta = LIFETIME) -> str:
-        """A token for `audience` (such as https://storage.azure.com) in the name of `subject`."""
+    def mint(
+        self, audience: str, subject: str, now: datetime, lifetime: timedelta = LIFETIME, *, name: str | None = None
+    ) -> str:
+        """A token for `audience` (such as https://storage.azure.com) in the name of `subject`; a person has a `name`."""
         claims = {
             "aud": audience,
             "iss": f"https://sts.windows.net/{self.tenant}/",
@@ -50,10 +52,16 @@ class Tokens:
             "tid": self.tenant,
             "ver": "1.0",
         }
+        if name is not None:
+            claims |= {"name": name, "preferred_username": name}
         return jwt.encode(claims, self._private, algorithm="RS256")
 
     def valid(self, token: str, audiences: Sequence[str], now: datetime) -> bool:
         """Whether we minted the token, for one of `audiences`, and it is in force at `now`."""
+        return self.subject(token, audiences, now) is not None
+
+    def subject(self, token: str, audiences: Sequence[str], now: datetime) -> str | None:
+        """The object id a valid token was made out to; None for one that is not valid."""
         try:
             claims = jwt.decode(
                 token,
@@ -64,5 +72,5 @@ class Tokens:
                 options={"verify_exp": False, "verify_nbf": False, "verify_iat": False, "require": ["exp", "nbf"]},
             )
         except jwt.PyJWTError:
-            return False
-        return bool(claims["nbf"] <= now.timestamp() < claims["exp"])
+            return None
+        return str(claims["oid"]) if claims["nbf"] <= now.timestamp() < claims["exp"] else None

@@ -1,0 +1,465 @@
+"""The emulated tenant: ARM's resources joined to what serves them, and the directory of who there is."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Callable, Iterable, Mapping
+from datetime import datetime
+from typing import Any
+
+from azbatch_emulator import events
+from azbatch_emulator.account import Account
+from azbatch_emulator.arm import addresses, reach
+from azbatch_emulator.arm.core import Arm
+from azbatch_emulator.arm.ids import ResourceId, parse
+from azbatch_emulator.arm.providers import batch, managed_identity
+from azbatch_emulator.arm.providers.network_private import ENDPOINT, connections
+from azbatch_emulator.arm.records import (
+    ArmRefused,
+    Principal,
+    PrincipalKind,
+    ProvisioningState,
+    Resource,
+)
+from azbatch_emulator.arm.registry import PROVIDERS
+from azbatch_emulator.arm.roles import BY_NAME
+from azbatch_emulator.batch import decode
+from azbatch_emulator.batch.service import BatchService
+from azbatch_emulator.identity.directory import Identity
+from azbatch_emulator.identity.metadata import SUBJECT, default_instance
+from azbatch_emulator.pool_bodies import to_arm, to_data_plane
+from azbatch_emulator.records import DeallocationOption, Fault, Pool, Refused
+
+MACHINE = "Microsoft.Compute/virtualMachines"
+OWNER = "owner"
+
+
+class Tenant:
+    """`default` serves the built-in account; `open_account` makes the service of an account that ARM made.
+
+    All methods belong to the event loop's thread. It answers as `identity.directory.Directory`.
+    """
+
+    def __init__(
+        self,
+        *,
+        account: Account,
+        now: Callable[[], datetime],
+        new_id: Callable[[], str],
+        speed: float,
+        open_account: Callable[[Account], BatchService],
+    ) -> None:
+        self.account = account
+        self.arm = Arm(PROVIDERS, new_id=new_id, speed=speed)
+        self.services: dict[str, BatchService] = {}
+        self.people: dict[str, Identity] = {}
+        self._now, self._new_id, self._open_account = now, new_id, open_account
+        self.arm.store.external[batch.POOL.lower()] = Pools(self)
+        self._found()
+
+    def _found(self) -> None:
+        """The default subscription, resource group, account and owner."""
+        account, now = self.account, self._now()
+        self.people[OWNER] = Identity(object_id=SUBJECT, client_id=SUBJECT, name=OWNER)
+        self.add_subscription(account.subscription)
+        self.arm.make(self.default_group, {"location": account.location}, now)
+        self.arm.make(self.default_id, {"location": account.location}, now)
+
+    @property
+    def default_group(self) -> str:
+        return f"/subscriptions/{self.account.subscription}/resourceGroups/{self.account.resource_group}"
+
+    @property
+    def default_id(self) -> str:
+        """The ARM id of the built-in Batch account."""
+        return f"{self.default_group}/providers/{batch.ACCOUNT}/{self.account.name}"
+
+    def adopt(self, service: BatchService) -> None:
+        """Let the built-in account be served by `service`."""
+        self.services[self.default_id.lower()] = service
+
+    def add_subscription(self, id: str) -> None:
+        """A subscription whose owner is the default identity; one that is there stays."""
+        text = f"/subscriptions/{id}"
+        if self.arm.store.get(text) is None:
+            self.arm.make(
+                text,
+                {"tenantId": self.account.tenant, "properties": {"displayName": f"Subscription {id[-4:]}"}},
+                self._now(),
+            )
+            self.grant(SUBJECT, "Owner", text)
+
+    def grant(self, object_id: str, role: str, scope: str) -> None:
+        """A role assignment in force at once."""
+        definition = (
+            f"/subscriptions/{scope.split('/')[2]}/providers/Microsoft.Authorization/roleDefinitions/{BY_NAME[role]}"
+        )
+        body = {"properties": {"principalId": object_id, "roleDefinitionId": definition, "scope": scope}}
+        id = f"{scope}/providers/Microsoft.Authorization/roleAssignments/{self._new_id()}"
+        self.arm.put(id, body, self._now() - self.arm.propagation)
+
+    # Who there is
+
+    def now(self) -> datetime:
+        return self._now()
+
+    def add_person(self, name: str, secret: str | None = None) -> Identity:
+        """Somebody new, with no rights; the same again for a name that is known. With a secret: an application."""
+        if name not in self.people:
+            self.people[name] = Identity(object_id=self._new_id(), client_id=self._new_id(), name=name, secret=secret)
+        return self.people[name]
+
+    def identity_of(self, who: str, selector: Mapping[str, str]) -> Identity | None:
+        """Of a person, a machine (its system-assigned identity, or the one `selector` names), or a managed identity."""
+        person = self.people.get(who or OWNER)
+        if person is not None:
+            return person
+        machine = self.machine(who)
+        if machine is not None:
+            return self._of_machine(machine, selector)
+        found = next(
+            (one for one in self.arm.store.of_type(managed_identity.TYPE) if one.id.name.lower() == who.lower()), None
+        )
+        return None if found is None else _managed(found)
+
+    def machine(self, name: str) -> Resource | None:
+        """A virtual machine by name, or by resource group and name (`group.name`)."""
+        for one in self.arm.store.of_type(MACHINE):
+            if name.lower() in {one.id.name.lower(), f"{one.id.resource_group}.{one.id.name}".lower()}:
+                return one
+        return None
+
+    def _of_machine(self, machine: Resource, selector: Mapping[str, str]) -> Identity | None:
+        identity = machine.body.get("identity") or {}
+        users = [self.arm.store.get(id) for id in identity.get("userAssignedIdentities") or {}]
+        managed = [_managed(one) for one in users if one is not None]
+        named = {value.lower() for value in selector.values()}
+        if named:
+            ids = {one.id.key: _managed(one) for one in users if one is not None}
+            return next(
+                (who for key, who in ids.items() if named & {key, who.client_id.lower(), who.object_id.lower()}), None
+            )
+        if identity.get("principalId"):
+            object_id = str(identity["principalId"])
+            return Identity(object_id=object_id, client_id=object_id, name=machine.id.name)
+        return managed[0] if len(managed) == 1 else None
+
+    def instance(self, who: str) -> Mapping[str, Any] | None:
+        """What the metadata service tells a machine about itself."""
+        if who in {"", OWNER}:
+            return default_instance(self.account)
+        machine = self.machine(who)
+        if machine is None:
+            return None
+        tags = [{"name": name, "value": value} for name, value in machine.tags.items()]
+        return {
+            "azEnvironment": "AzurePublicCloud",
+            "location": machine.location,
+            "name": machine.id.name,
+            "resourceGroupName": machine.id.resource_group,
+            "resourceId": machine.id.text,
+            "subscriptionId": machine.id.subscription,
+            "osType": str((machine.properties.get("storageProfile") or {}).get("osDisk", {}).get("osType", "Linux")),
+            "tags": ";".join(f"{one['name']}:{one['value']}" for one in tags),
+            "tagsList": tags,
+            "vmSize": (machine.properties.get("hardwareProfile") or {}).get("vmSize"),
+        }
+
+    def application(self, client_id: str) -> Identity | None:
+        """An application with a secret."""
+        return next((one for one in self.people.values() if one.client_id == client_id and one.secret), None)
+
+    def whose(self, object_id: str) -> Principal:
+        """The principal behind a token."""
+        for person in self.people.values():
+            if person.object_id == object_id:
+                return Principal(object_id=object_id, name=person.name, kind=PrincipalKind.USER)
+        for kind in (MACHINE, managed_identity.TYPE):
+            for one in self.arm.store.of_type(kind):
+                ids = {str((one.body.get("identity") or {}).get("principalId")), str(one.properties.get("principalId"))}
+                if object_id in ids:
+                    return Principal(
+                        object_id=object_id,
+                        name=one.id.name,
+                        kind=PrincipalKind.SERVICE_PRINCIPAL,
+                        resource=one.id.text,
+                    )
+        return Principal(object_id=object_id, name=object_id, kind=PrincipalKind.SERVICE_PRINCIPAL)
+
+    # Batch accounts
+
+    async def reconcile(self) -> None:
+        """Let each account that ARM has be served, and none that it has not."""
+        self.arm.settle(self._now())
+        there = {
+            one.id.key: one
+            for one in self.arm.store.of_type(batch.ACCOUNT)
+            if one.state is not ProvisioningState.CREATING
+        }
+        for key, resource in there.items():
+            if key not in self.services:
+                self.services[key] = self._open_account(self._account_of(resource))
+        for key in [key for key in self.services if key not in there]:
+            await self.services.pop(key).engine.close()
+
+    def _account_of(self, resource: Resource) -> Account:
+        from azbatch_emulator.arm.providers.storage import account_key
+
+        return Account(
+            name=resource.id.name,
+            key=account_key(resource.id.name, 1),
+            tenant=self.account.tenant,
+            subscription=str(resource.id.subscription),
+            resource_group=str(resource.id.resource_group),
+            location=resource.location,
+        )
+
+    def account_id(self, account: Account) -> str:
+        return f"/subscriptions/{account.subscription}/resourceGroups/{account.resource_group}/providers/{batch.ACCOUNT}/{account.name}"
+
+    def permits(self, account: Account, object_id: str, area: str, verb: str) -> bool:
+        """Whether someone may read, write or delete pools, jobs or jobSchedules of an account.
+
+        Roles name jobs as data actions; those that allow all of the account's control plane allow them too.
+        """
+        scope, action = self.account_id(account), f"{batch.ACCOUNT}/{area}/{verb}"
+        who = self.whose(object_id)
+        return self.arm.permitted(who, action, scope, self._now()) or self.arm.permitted(
+            who, action, scope, self._now(), data=True
+        )
+
+    def modes(self, account: Account) -> tuple[str, ...]:
+        """How callers may sign in at an account."""
+        found = self.arm.store.get(self.account_id(account))
+        return tuple(found.properties.get("allowedAuthenticationModes") or batch.MODES) if found else batch.MODES
+
+    def is_open(self, account: Account) -> bool:
+        """Whether the account answers on its public address."""
+        found = self.arm.store.get(self.account_id(account))
+        return found is None or found.properties.get("publicNetworkAccess") != "Disabled"
+
+    def private_endpoint(self, account: Account, network_id: str | None) -> str | None:
+        """The private endpoint that the account's name resolves to in a network; None where it resolves to its public address."""
+        found = self.arm.store.get(self.account_id(account))
+        if found is None or network_id is None:
+            return None
+        address = addresses.resolve(
+            str(found.properties["accountEndpoint"]), network_id, found.location, self.arm.store
+        )
+        for endpoint in self.arm.store.of_type(ENDPOINT):
+            mine = any(
+                str(one.get("privateLinkServiceId", "")).lower() == found.id.key for one in connections(endpoint.body)
+            )
+            held = {text for one in endpoint.properties.get("customDnsConfigs") or () for text in one["ipAddresses"]}
+            if mine and str(address) in held and endpoint.state is ProvisioningState.SUCCEEDED:
+                return endpoint.id.text
+        return None
+
+    def node_fault(self, account: Account, pool: Pool) -> Fault | None:
+        """Why the nodes of a pool would be unusable."""
+        found = self.arm.store.get(self.account_id(account))
+        obstacle = reach.node_obstacle(pool.spec, found, self.arm.store) if found else None
+        return None if obstacle is None else Fault(code=obstacle.code, message=obstacle.message)
+
+    def may_join(self, object_id: str, subnet_id: str) -> bool:
+        """Whether someone may put machines into a subnet."""
+        return self.arm.permitted(self.whose(object_id), batch.JOIN, subnet_id, self._now())
+
+    # A workspace to start from
+
+    def create_workspace(
+        self, name: str, subscription: str | None = None, location: str = "westeurope"
+    ) -> dict[str, Any]:
+        """A resource group with storage, a network, two Linux machines and a researcher. Raises ArmRefused if it exists."""
+        if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]{0,60}", name):
+            raise ArmRefused(
+                400, "InvalidResourceGroup", f"'{name}' is no name for a workspace: letters, digits, _ and -."
+            )
+        subscription = subscription or self.account.subscription
+        self.add_subscription(subscription)
+        group = f"/subscriptions/{subscription}/resourceGroups/{name}"
+        if self.arm.store.get(group) is not None:
+            raise ArmRefused(409, "ResourceGroupExists", f"The resource group {name} exists already.")
+        number = sum(1 for _ in self.arm.store.of_type("Microsoft.Network/virtualNetworks"))
+        network, cards = (
+            f"{group}/providers/Microsoft.Network",
+            f"{group}/providers/Microsoft.Network/networkInterfaces",
+        )
+        at = {"location": location, "tags": {"workspace": name}}
+        storage = re.sub(r"[^a-z0-9]", "", name.lower())[:12] + hashlib.sha256(group.lower().encode()).hexdigest()[:8]
+        subnet = {
+            "name": "default",
+            "properties": {
+                "addressPrefix": f"10.{20 + number}.0.0/26",
+                "networkSecurityGroup": {"id": f"{network}/networkSecurityGroups/{name}-nsg"},
+            },
+        }
+        rule = {
+            "priority": 1000,
+            "direction": "Inbound",
+            "access": "Allow",
+            "protocol": "Tcp",
+            "sourceAddressPrefix": "VirtualNetwork",
+            "sourcePortRange": "*",
+            "destinationAddressPrefix": "*",
+            "destinationPortRange": "22",
+        }
+        steps: list[tuple[str, dict[str, Any]]] = [
+            (group, dict(at)),
+            (
+                f"{network}/networkSecurityGroups/{name}-nsg",
+                {**at, "properties": {"securityRules": [{"name": "ssh", "properties": rule}]}},
+            ),
+            (
+                f"{network}/virtualNetworks/{name}-vnet",
+                {
+                    **at,
+                    "properties": {
+                        "addressSpace": {"addressPrefixes": [f"10.{20 + number}.0.0/24"]},
+                        "subnets": [subnet],
+                    },
+                },
+            ),
+            (
+                f"{group}/providers/Microsoft.Storage/storageAccounts/{storage}",
+                {**at, "properties": {"networkAcls": {"defaultAction": "Deny"}}},
+            ),
+        ]
+        for machine, identity in ((f"{name}-head", {"type": "SystemAssigned"}), (f"{name}-desk", None)):
+            card = {
+                "ipConfigurations": [
+                    {
+                        "name": "primary",
+                        "properties": {"subnet": {"id": f"{network}/virtualNetworks/{name}-vnet/subnets/default"}},
+                    }
+                ]
+            }
+            steps.append((f"{cards}/{machine}-nic", {**at, "properties": card}))
+            body: dict[str, Any] = {
+                **at,
+                "properties": {
+                    "hardwareProfile": {"vmSize": "Standard_D2ds_v5"},
+                    "storageProfile": {"osDisk": {"osType": "Linux"}},
+                    "networkProfile": {"networkInterfaces": [{"id": f"{cards}/{machine}-nic"}]},
+                },
+            }
+            if identity:
+                body["identity"] = identity
+            steps.append((f"{group}/providers/{MACHINE}/{machine}", body))
+        for id, body in steps:
+            self.arm.make(id, body, self._now())
+        researcher = self.add_person(f"{name}-researcher")
+        self.grant(researcher.object_id, "Contributor", group)
+        return {
+            "id": group,
+            "subscription": subscription,
+            "location": location,
+            "storage_account": storage,
+            "machines": [f"{name}-head", f"{name}-desk"],
+            "people": [OWNER, researcher.name],
+        }
+
+
+def _managed(resource: Resource) -> Identity:
+    return Identity(
+        object_id=str(resource.properties["principalId"]),
+        client_id=str(resource.properties["clientId"]),
+        name=resource.id.name,
+    )
+
+
+class Pools:
+    """The pools of the data planes as ARM resources."""
+
+    def __init__(self, tenant: Tenant) -> None:
+        self._tenant = tenant
+
+    def _service(self, id: ResourceId) -> BatchService | None:
+        return self._tenant.services.get(id.parent.key) if id.parent else None
+
+    def get(self, id: ResourceId) -> Resource | None:
+        service = self._service(id)
+        pool = service.engine.world.pools.get(id.name.lower()) if service else None
+        return self._resource(id, service, pool) if service and pool else None
+
+    def all(self) -> Iterable[Resource]:
+        for key, service in list(self._tenant.services.items()):
+            account = self._tenant.arm.store.get(key)
+            for pool in service.engine.world.pools.values() if account else ():
+                assert account is not None
+                yield self._resource(account.id.child("pools", pool.id), service, pool)
+
+    def _resource(self, id: ResourceId, service: BatchService, pool: Pool) -> Resource:
+        dedicated, spot = service.engine.world.node_counts(pool.id)
+        deleting = pool.state.value == "deleting"
+        account = parse(self._tenant.account_id(service.account))
+        return Resource(
+            id=account.child("pools", pool.id),
+            body=to_arm(pool, dedicated, spot),
+            state=ProvisioningState.DELETING if deleting else ProvisioningState.SUCCEEDED,
+            etag=f'W/"0x{int(pool.last_modified.timestamp() * 1e7):X}"',
+            created=pool.created,
+            changed=pool.last_modified,
+        )
+
+    def put(self, id: ResourceId, body: Mapping[str, Any]) -> Resource:
+        service = self._service(id)
+        if service is None:
+            raise ArmRefused(404, "ParentResourceNotFound", f"The Batch account of {id.text} was not found.")
+        try:
+            given = to_data_plane(id.name, body)
+            present = service.engine.world.pools.get(id.name.lower())
+            if present is None:
+                service.engine.submit(events.AddPool(spec=decode.pool(given)))
+            else:
+                self._update(service, present, given)
+        except Refused as refusal:
+            raise ArmRefused(
+                400,
+                refusal.code,
+                f"The pool {id.name} was refused: {refusal.message or refusal.code} {refusal.values or ''}".strip(),
+            ) from None
+        except (KeyError, TypeError, ValueError) as error:
+            raise ArmRefused(400, "InvalidRequestContent", f"The pool {id.name} is malformed: {error}.") from None
+        found = self.get(id)
+        assert found is not None
+        return found
+
+    def _update(self, service: BatchService, present: Pool, given: Mapping[str, Any]) -> None:
+        """Scale settings and the properties that can change; what is the same is left alone."""
+        engine = service.engine
+        if given.get("enableAutoScale"):
+            if given.get("autoScaleFormula") != present.autoscale_formula:
+                engine.submit(
+                    events.EnableAutoScale(pool_id=present.id, formula=given.get("autoScaleFormula"), interval=None)
+                )
+        else:
+            if present.autoscale_formula is not None:
+                engine.submit(events.DisableAutoScale(pool_id=present.id))
+            targets = (given.get("targetDedicatedNodes"), given.get("targetLowPriorityNodes"))
+            if targets != (None, None) and targets != (present.target_dedicated, present.target_spot):
+                engine.submit(
+                    events.ResizePool(
+                        pool_id=present.id,
+                        dedicated=targets[0],
+                        spot=targets[1],
+                        deallocation=DeallocationOption.REQUEUE,
+                    )
+                )
+        changes = {
+            name: given[name]
+            for name in ("startTask", "metadata")
+            if name in given and given[name] != present.spec.get(name)
+        }
+        if changes:
+            engine.submit(events.PatchPool(pool_id=present.id, changes=changes))
+
+    def delete(self, id: ResourceId) -> None:
+        service = self._service(id)
+        if service is not None:
+            try:
+                service.engine.submit(events.DeletePool(pool_id=id.name))
+            except Refused as refusal:
+                if refusal.code not in {"PoolBeingDeleted", "PoolNotFound"}:
+                    raise ArmRefused(409, refusal.code, refusal.message or refusal.code) from None
