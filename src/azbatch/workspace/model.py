@@ -39,7 +39,8 @@ class Machine:
     name: str
     operating_system: str  # "Linux" or "Windows"
     principal_id: str | None
-    subnet_id: str | None
+    identity_type: str = "None"
+    subnet_id: str | None = None
     addresses: tuple[str, ...] = ()
 
 
@@ -96,6 +97,11 @@ class Facts:
     policies: tuple[Body, ...] = ()  # assignments in force, their definitions expanded under "definition"
     registry: Body | None = None
     account_name_available: bool = True
+    ledger: tuple[str, ...] = ()  # codes of what an earlier enable made, or was about to
+    shared_users: Mapping[str, int] = field(default_factory=dict)  # definition id -> assignments outside this workspace
+    zone_of_network: Mapping[str, str] = field(
+        default_factory=dict
+    )  # network id -> a zone linked to it that is not ours
     found: Mapping[str, Body | None] = field(default_factory=dict)
 
 
@@ -103,17 +109,23 @@ class Facts:
 class Wanted:
     """One resource as it should be.
 
-    `body` has only what we ask for; a found body matches if it contains it. For PART, `path` names the part: JSON
-    pointer-like steps into the body to the array or member that is ours. `sentence` says to an owner what it is for.
+    `code` is its short name in the ledger. `body` has only what we ask for; a found body matches if it contains it. A
+    value may be a `reference` to what another resource will have. For PART only what `body` names is ours. `sentence` says
+    to an owner what it is for.
     """
 
+    code: str
     id: str
     api_version: str
     body: Body
     depends_on: tuple[str, ...] = ()
     ownership: Ownership = Ownership.OWNED
     sentence: str = ""
-    taggable: bool = True
+
+
+def reference(id: str, path: str) -> dict[str, str]:
+    """A value in a wanted body that only the resource `id` knows, such as its `properties.principalId`."""
+    return {"$reference": id, "$path": path}
 
 
 class Verb(StrEnum):

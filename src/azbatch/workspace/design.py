@@ -1,0 +1,305 @@
+"""The private Batch environment of a workspace, as resources. Pure: the same facts give the same design.
+
+Source: "Use private endpoints with Azure Batch accounts"; "Simplified compute node communication"; "Create a pool without public
+IP addresses"; "Virtual network service endpoint policies for Azure Storage".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from ipaddress import IPv4Network
+from typing import Any
+
+from azbatch.errors import ConfigurationError
+from azbatch.workspace import access, ranges
+from azbatch.workspace.model import Body, Facts, Machine, Network, Ownership, Subnet, Wanted
+from azbatch.workspace.names import ZONE, Names
+
+NETWORK_API, BATCH_API, DNS_API, STORAGE_API = "2024-05-01", "2024-07-01", "2024-06-01", "2023-05-01"
+TAG, VERSION_TAG, VERSION = "azbatch-workspace", "azbatch-version", "1"
+OPENINGS = range(500, 4000)  # priorities that belong to the owner's openings
+DENY_PRIORITY = 4096
+
+
+def names_of(facts: Facts) -> Names:
+    return Names(facts.options.subscription, str(facts.group.get("name") or facts.options.workspace))
+
+
+def tags(names: Names) -> dict[str, str]:
+    """What every resource of ours carries."""
+    return {TAG: names.workspace, VERSION_TAG: VERSION}
+
+
+def head_node(facts: Facts) -> Machine:
+    """The machine named, or the only Linux one. Raises ConfigurationError with the names there are."""
+    wanted = facts.options.head_node
+    linux = [one for one in facts.machines if one.operating_system.lower() == "linux"]
+    workspace = facts.options.workspace
+    if wanted is not None:
+        found = next((one for one in facts.machines if one.name.lower() == wanted.lower()), None)
+        if found is None:
+            there = ", ".join(one.name for one in facts.machines) or "none"
+            raise ConfigurationError([f"The workspace {workspace} has no machine '{wanted}'; there is: {there}."])
+        if found not in linux:
+            raise ConfigurationError(
+                [f"The machine {found.name} runs Windows; a head node runs Linux: name another with --head-node."]
+            )
+        return found
+    if not linux:
+        raise ConfigurationError([f"The workspace {workspace} has no Linux machine for a head node: make one first."])
+    if len(linux) > 1:
+        raise ConfigurationError(
+            [f"Which machine is the head node? Say it with --head-node: {', '.join(one.name for one in linux)}."]
+        )
+    return linux[0]
+
+
+def storage_account(facts: Facts) -> Body:
+    """The workspace's one storage account. Raises ConfigurationError where there is none, or several."""
+    ours = [one for one in facts.storage_accounts if TAG not in (one.get("tags") or {})]
+    if len(ours) == 1:
+        return ours[0]
+    there = ", ".join(str(one.get("name")) for one in ours) or "none"
+    raise ConfigurationError(
+        [f"The workspace {facts.options.workspace} should have one storage account; there is: {there}."]
+    )
+
+
+def workspace_subnet(facts: Facts, head: Machine) -> tuple[Network, Subnet]:
+    """The network and subnet that the head node stands in. Raises ConfigurationError."""
+    for network in facts.networks:
+        for subnet in network.subnets:
+            if head.subnet_id and subnet.id.lower() == head.subnet_id.lower():
+                return network, subnet
+    raise ConfigurationError(
+        [f"The subnet of the machine {head.name} was not found in the workspace {facts.options.workspace}."]
+    )
+
+
+def address_space(facts: Facts, names: Names) -> IPv4Network:
+    """Of the Batch network: what it has, what was asked for, or one that overlaps nothing. Raises ConfigurationError."""
+    found = facts.found.get(names.network.lower())
+    if found is not None:
+        return IPv4Network(str(found["properties"]["addressSpace"]["addressPrefixes"][0]))
+    others = [prefix for one in facts.networks for prefix in (*one.prefixes, *one.peer_prefixes)]
+    if facts.options.address_space is None:
+        return ranges.choose(names.group, others)
+    space = ranges.parse(facts.options.address_space)
+    clash = ranges.overlapping(space, others)
+    if clash is not None:
+        raise ConfigurationError(
+            [f"The address space {space} overlaps {clash} of the workspace's networks: choose another."]
+        )
+    return space
+
+
+def design(facts: Facts) -> tuple[Wanted, ...]:
+    """All that the workspace should have. Raises ConfigurationError with all faults that stand in the way of a design."""
+    faults: list[str] = []
+    found: dict[str, Any] = {}
+    for name, ask in (("head", lambda: head_node(facts)), ("storage", lambda: storage_account(facts))):
+        try:
+            found[name] = ask()
+        except ConfigurationError as error:
+            faults += error.faults
+    names = names_of(facts)
+    try:
+        found["space"] = address_space(facts, names)
+    except ConfigurationError as error:
+        faults += error.faults
+    if "head" in found:
+        try:
+            found["place"] = workspace_subnet(facts, found["head"])
+        except ConfigurationError as error:
+            faults += error.faults
+    if faults:
+        raise ConfigurationError(faults)
+    network, subnet = found["place"]
+    storage, space = found["storage"], found["space"]
+    return (
+        *_network(names, facts.location, space, storage),
+        *_account(names, facts.location, subnet),
+        *_dns(names, facts, network),
+        *access.node_identity(names, facts.location, storage, facts.registry, tags(names)),
+        *access.roles(names, found["head"], storage, facts.ledger),
+        *access.policy(names, facts.options),
+    )
+
+
+def _rule(name: str, priority: int, direction: str, verdict: str, why: str, **what: str) -> dict[str, Any]:
+    return {
+        "name": name,
+        "properties": {
+            "description": why,
+            "priority": priority,
+            "direction": direction,
+            "access": verdict,
+            "protocol": what.get("protocol", "*"),
+            "sourceAddressPrefix": what.get("source", "*"),
+            "sourcePortRange": "*",
+            "destinationAddressPrefix": what.get("destination", "*"),
+            "destinationPortRange": what.get("port", "*"),
+        },
+    }
+
+
+def security_rules(location: str, endpoints: IPv4Network) -> list[dict[str, Any]]:
+    """Closed both ways for every protocol, but for node management (inside the network) and the region's storage."""
+    return [
+        _rule("azbatch-node-management", 100, "Outbound", "Allow", "Batch node management by private endpoint",
+              protocol="Tcp", destination=str(endpoints), port="443"),
+        _rule("azbatch-storage", 110, "Outbound", "Allow", "the workspace's storage; the endpoint policy keeps others out",
+              protocol="Tcp", destination=f"Storage.{location}", port="443"),
+        _rule("azbatch-deny-out", DENY_PRIORITY, "Outbound", "Deny", "closed unless opened"),
+        _rule("azbatch-deny-in", DENY_PRIORITY, "Inbound", "Deny", "nothing comes in"),
+    ]  # fmt: skip
+
+
+def _network(names: Names, location: str, space: IPv4Network, storage: Body) -> list[Wanted]:
+    nodes, endpoints = ranges.parts(space)
+    at = {"location": location, "tags": tags(names)}
+    definition = {
+        "name": "workspace-storage",
+        "properties": {"service": "Microsoft.Storage", "serviceResources": [str(storage["id"])]},
+    }
+    subnets = [
+        {
+            "name": "default",
+            "properties": {
+                "addressPrefix": str(nodes),
+                "defaultOutboundAccess": False,
+                "networkSecurityGroup": {"id": names.security_group},
+                "serviceEndpoints": [{"service": "Microsoft.Storage"}],
+                "serviceEndpointPolicies": [{"id": names.storage_policy}],
+            },
+        },
+        {"name": "endpoints", "properties": {"addressPrefix": str(endpoints), "defaultOutboundAccess": False}},
+    ]
+    return [
+        Wanted(
+            code="sg",
+            id=names.security_group,
+            api_version=NETWORK_API,
+            body={**at, "properties": {"securityRules": security_rules(location, endpoints)}},
+            sentence="a security group that closes the nodes' subnet for every protocol, both ways",
+        ),
+        Wanted(
+            code="sp",
+            id=names.storage_policy,
+            api_version=NETWORK_API,
+            body={**at, "properties": {"serviceEndpointPolicyDefinitions": [definition]}},
+            sentence=f"a policy by which the nodes reach the storage account {storage.get('name')} and no other",
+        ),
+        Wanted(
+            code="vn",
+            id=names.network,
+            api_version=NETWORK_API,
+            depends_on=(names.security_group, names.storage_policy),
+            body={**at, "properties": {"addressSpace": {"addressPrefixes": [str(space)]}, "subnets": subnets}},
+            sentence=f"a network for the nodes, {space}, with no way out of its own",
+        ),
+        Wanted(
+            code="sr",
+            id=str(storage["id"]),
+            api_version=STORAGE_API,
+            ownership=Ownership.PART,
+            depends_on=(names.network,),
+            body={
+                "properties": {"networkAcls": {"virtualNetworkRules": [{"id": names.nodes_subnet, "action": "Allow"}]}}
+            },
+            sentence=f"the storage account {storage.get('name')} lets the nodes' subnet in",
+        ),
+    ]
+
+
+def _account(names: Names, location: str, subnet: Subnet) -> list[Wanted]:
+    at = {"location": location, "tags": tags(names)}
+
+    def endpoint(code: str, id: str, group: str, place: str, needs: tuple[str, ...], sentence: str) -> Wanted:
+        connection = {"name": "batch", "properties": {"privateLinkServiceId": names.account, "groupIds": [group]}}
+        return Wanted(
+            code=code,
+            id=id,
+            api_version=NETWORK_API,
+            depends_on=(names.account, *needs),
+            body={**at, "properties": {"subnet": {"id": place}, "privateLinkServiceConnections": [connection]}},
+            sentence=sentence,
+        )
+
+    return [
+        Wanted(
+            code="ac",
+            id=names.account,
+            api_version=BATCH_API,
+            body={
+                **at,
+                "properties": {
+                    "poolAllocationMode": "BatchService",
+                    "publicNetworkAccess": "Disabled",
+                    "allowedAuthenticationModes": ["AAD"],
+                },
+            },
+            sentence=f"a Batch account {names.account_name} without public access and without keys",
+        ),
+        endpoint("pe", names.account_endpoint, "batchAccount", subnet.id, (),
+                 f"a private endpoint in the workspace's subnet {subnet.name}, by which its machines reach the account"),
+        endpoint("pn", names.node_endpoint, "nodeManagement", names.endpoints_subnet, (names.network,),
+                 "a private endpoint in the Batch network, by which the nodes are managed"),
+    ]  # fmt: skip
+
+
+def _dns(names: Names, facts: Facts, network: Network) -> list[Wanted]:
+    """The zone with its links and records; with central DNS the records are for its owner to make (`dns_records`)."""
+    if facts.options.central_dns:
+        return []
+
+    def link(code: str, target: str, needs: tuple[str, ...], what: str) -> Wanted:
+        return Wanted(
+            code=code,
+            id=names.zone_link(target),
+            api_version=DNS_API,
+            depends_on=(names.zone, *needs),
+            body={
+                "location": "global",
+                "tags": tags(names),
+                "properties": {"registrationEnabled": False, "virtualNetwork": {"id": target}},
+            },
+            sentence=f"names of the account resolve in {what}",
+        )
+
+    def group(code: str, endpoint: str, what: str) -> Wanted:
+        zone = {"name": "batch", "properties": {"privateDnsZoneId": names.zone}}
+        return Wanted(
+            code=code,
+            id=f"{endpoint}/privateDnsZoneGroups/default",
+            api_version=NETWORK_API,
+            depends_on=(endpoint, names.zone),
+            body={"properties": {"privateDnsZoneConfigs": [zone]}},
+            sentence=f"a record for {what}",
+        )
+
+    return [
+        Wanted(
+            code="zo",
+            id=names.zone,
+            api_version=DNS_API,
+            body={"location": "global", "tags": tags(names)},
+            sentence=f"a private DNS zone {ZONE}",
+        ),
+        link("l1", network.id, (), "the workspace's network"),
+        link("l2", names.network, (names.network,), "the Batch network"),
+        group("g1", names.account_endpoint, "the account"),
+        group("g2", names.node_endpoint, "node management"),
+    ]
+
+
+def dns_records(facts: Facts) -> list[Mapping[str, str]]:
+    """With central DNS: the records its owner has to make, once the endpoints are there."""
+    names = names_of(facts)
+    found: list[Mapping[str, str]] = []
+    for id in (names.account_endpoint, names.node_endpoint):
+        body = facts.found.get(id.lower()) or {}
+        for one in (body.get("properties") or {}).get("customDnsConfigs") or ():
+            name = str(one["fqdn"]).removesuffix(".batch.azure.com")
+            found.append({"zone": ZONE, "type": "A", "name": name, "address": str(one["ipAddresses"][0])})
+    return found

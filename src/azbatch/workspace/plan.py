@@ -1,0 +1,96 @@
+"""The plan: wanted against found, and its reverse for removal. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from azbatch.workspace.compare import differences, foreign, resolved
+from azbatch.workspace.design import TAG
+from azbatch.workspace.model import Body, Change, Facts, Finding, Ownership, Plan, Verb, Wanted
+
+LEDGER_TAG = "azbatch-ledger"
+
+
+def plan(facts: Facts, wanted: Sequence[Wanted]) -> Plan:
+    """What to create, change and keep, in an order that works."""
+    return Plan(changes=tuple(_change(facts, one) for one in ordered(wanted)))
+
+
+def _change(facts: Facts, one: Wanted) -> Change:
+    found = facts.found.get(one.id.lower())
+    if found is None:
+        return Change(verb=Verb.CREATE, wanted=one)
+    body = resolved(one.body, facts.found)
+    differs = tuple(differences(body, found))
+    others = tuple(foreign(body, found)) if one.ownership is Ownership.OWNED else ()
+    return Change(verb=Verb.UPDATE if differs else Verb.KEEP, wanted=one, differences=differs, foreign=others)
+
+
+def ordered(wanted: Sequence[Wanted]) -> list[Wanted]:
+    """Each after all that it depends on."""
+    left, done, order = list(wanted), set[str](), list[Wanted]()
+    ids = {one.id.lower() for one in wanted}
+    while left:
+        ready = [one for one in left if all(id.lower() in done or id.lower() not in ids for id in one.depends_on)]
+        assert ready, "the design has a circle"
+        order += ready
+        done |= {one.id.lower() for one in ready}
+        left = [one for one in left if one not in ready]
+    return order
+
+
+def is_ours(facts: Facts, one: Wanted) -> bool:
+    """By the ledger, or by our tag on the resource itself."""
+    found = facts.found.get(one.id.lower()) or {}
+    return one.code in facts.ledger or TAG in (found.get("tags") or {})
+
+
+def strangers(facts: Facts, wanted: Iterable[Wanted]) -> list[Finding]:
+    """Resources that stand where ours should be and are not ours."""
+    return [
+        Finding(
+            code="NotOurs",
+            subject=one.id,
+            sentence=f"{one.id.rsplit('/', 1)[-1]} exists already and was not made by azbatch.",
+            remedy="Rename or remove it, then run the command again.",
+        )
+        for one in wanted
+        if one.ownership is Ownership.OWNED and facts.found.get(one.id.lower()) is not None and not is_ours(facts, one)
+    ]
+
+
+def removal(facts: Facts, wanted: Sequence[Wanted]) -> Plan:
+    """What to take away, what depends on something before it. Only what the ledger or our tags say is ours.
+
+    A shared definition goes with its last user; of a part only the part.
+    """
+    changes = []
+    for one in reversed(ordered(wanted)):
+        found = facts.found.get(one.id.lower())
+        if found is None:
+            continue
+        if one.ownership is Ownership.SHARED:
+            if facts.shared_users.get(one.id.lower(), 0) == 0:
+                changes.append(Change(verb=Verb.REMOVE, wanted=one))
+        elif one.ownership is Ownership.PART:
+            if one.code in facts.ledger and not list(differences(resolved(one.body, facts.found), found)):
+                changes.append(Change(verb=Verb.REMOVE, wanted=one))
+        elif is_ours(facts, one):
+            changes.append(Change(verb=Verb.REMOVE, wanted=one))
+    return Plan(changes=tuple(changes))
+
+
+def to_be_written(facts: Facts, made: Plan) -> tuple[str, ...]:
+    """The codes the ledger must hold before the plan is carried out: all it held, and all that will be made."""
+    new = [
+        change.wanted.code
+        for change in made.changes
+        if change.verb is Verb.CREATE or (change.verb is Verb.UPDATE and change.wanted.ownership is Ownership.PART)
+    ]
+    return tuple(sorted({*facts.ledger, *new}))
+
+
+def read_ledger(group: Body) -> tuple[str, ...]:
+    """The codes in the resource group's ledger tag."""
+    text = str((group.get("tags") or {}).get(LEDGER_TAG, ""))
+    return tuple(code for code in text.split(",") if code)
