@@ -303,3 +303,24 @@ def dns_records(facts: Facts) -> list[Mapping[str, str]]:
             name = str(one["fqdn"]).removesuffix(".batch.azure.com")
             found.append({"zone": ZONE, "type": "A", "name": name, "address": str(one["ipAddresses"][0])})
     return found
+
+
+def remains(facts: Facts) -> tuple[Wanted, ...]:
+    """What an enable may have left where no design can be made any more: no head node, no storage account. For removal only."""
+    names = names_of(facts)
+    space = IPv4Network("10.0.0.0/22")
+    nowhere = {"id": f"{names.group}/providers/Microsoft.Storage/storageAccounts/none", "name": "none"}
+    storage = next((one for one in facts.storage_accounts if TAG not in (one.get("tags") or {})), nowhere)
+    subnet = Subnet(id=f"{names.group}/none", name="none", prefix="10.0.0.0/24", taken=0)
+    networks = facts.networks or (Network(id=f"{names.group}/none", name="none", location="", prefixes=(), subnets=()),)
+    head = Machine(id=f"{names.group}/none", name="none", operating_system="Linux", principal_id=None)
+    linked = [one for network in networks for one in _dns(names, facts, network) if one.code == "l1"]
+    return (
+        *_network(names, facts.location, space, storage),
+        *_account(names, facts.location, subnet),
+        *(one for one in _dns(names, facts, networks[0]) if one.code != "l1"),
+        *linked,
+        *access.node_identity(names, facts.location, storage, facts.registry, tags(names)),
+        *(one for one in access.roles(names, head, storage, ()) if one.code != "hi"),
+        *access.policy(names, facts.options),
+    )

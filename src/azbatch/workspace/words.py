@@ -1,4 +1,4 @@
-"""A plan in words, as JSON, and as an ARM template. Pure."""
+"""A plan in words and as JSON. Pure."""
 
 from __future__ import annotations
 
@@ -6,10 +6,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from azbatch.workspace import cost
-from azbatch.workspace.model import Change, Finding, Ownership, Plan, Verb
+from azbatch.workspace.model import Change, Finding, Plan, Verb
 
 MARK = {Verb.CREATE: "+", Verb.UPDATE: "~", Verb.KEEP: " ", Verb.REMOVE: "-"}
-TEMPLATE = "https://schema.management.azure.com/schemas/2019-04-01/deploymentTemplate.json#"
 
 
 def lines(plan: Plan, *, kept: bool = False) -> Iterator[str]:
@@ -94,51 +93,3 @@ def _change(one: Change) -> dict[str, Any]:
         "differences": [{"path": each.path, "found": each.found, "wanted": each.wanted} for each in one.differences],
         "foreign": list(one.foreign),
     }
-
-
-def template(plan: Plan) -> dict[str, Any]:
-    """The wanted resources as an ARM template for a deployment at the subscription's scope.
-
-    Parts of others' resources (a storage rule, an identity) are not in it, since a template would replace the whole; they
-    are named under `outputs` for whoever runs the pipeline.
-    """
-    own = [one.wanted for one in plan.changes if one.wanted.ownership is not Ownership.PART]
-    ids = {one.id.lower() for one in own}
-    return {
-        "$schema": TEMPLATE,
-        "contentVersion": "1.0.0.0",
-        "resources": [
-            {
-                "type": "/".join(_kind(one.id)),
-                "apiVersion": one.api_version,
-                "name": "/".join(one.id.split("/providers/")[-1].split("/")[2::2]),
-                "scope": one.id.split("/providers/")[0] if one.id.count("/providers/") > 1 else None,
-                **_referenced(one.body),
-                "dependsOn": [id for id in one.depends_on if id.lower() in ids],
-            }
-            for one in own
-        ],
-        "outputs": {
-            f"part{number}": {"type": "string", "value": one.wanted.sentence}
-            for number, one in enumerate(plan.changes)
-            if one.wanted.ownership is Ownership.PART
-        },
-    }
-
-
-def _kind(id: str) -> tuple[str, ...]:
-    parts = id.split("/providers/")[-1].split("/")
-    return (parts[0], *parts[1::2])
-
-
-def _referenced(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        if "$reference" in value:
-            path = str(value["$path"])
-            if path.startswith("properties."):
-                return f"[reference('{value['$reference']}', '2023-01-31').{path.removeprefix('properties.')}]"
-            return f"[reference('{value['$reference']}', '2024-07-01', 'full').{path}]"
-        return {name: _referenced(inner) for name, inner in value.items()}
-    if isinstance(value, list | tuple):
-        return [_referenced(one) for one in value]
-    return value

@@ -1,0 +1,178 @@
+"""Carrying a plan out: parallel along its graph, resumable, one fault after another told, nothing half told."""
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any
+
+from azbatch.errors import AzbatchError
+from azbatch.workspace.compare import cleaned, differences, merged, resolved, without
+from azbatch.workspace.gather import RESOURCES_API
+from azbatch.workspace.model import Body, Change, Facts, Ownership, Plan, Verb
+from azbatch.workspace.names import Names
+from azbatch.workspace.plan import LEDGER_TAG
+from azbatch.workspace.ports import Arm
+
+THREADS = 16
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Progress:
+    """One change began, ended, or failed with `fault`."""
+
+    change: Change
+    state: str  # "begin", "done", "failed"
+    fault: str = ""
+
+
+Tell = Callable[[Progress], None]
+
+
+def ready(plan: Plan, done: set[str], begun: set[str]) -> list[Change]:
+    """The changes whose turn it is: not begun, and all that they wait for done. Pure.
+
+    A create or update waits for what it depends on; a removal for what depends on it.
+    """
+    ids = {change.wanted.id.lower() for change in plan.changes}
+    found = []
+    for change in plan.changes:
+        id = change.wanted.id.lower()
+        if id in begun or id in done:
+            continue
+        if change.verb is Verb.REMOVE:
+            waits = {
+                other.wanted.id.lower()
+                for other in plan.changes
+                if id in {one.lower() for one in other.wanted.depends_on}
+            }
+        else:
+            waits = {one.lower() for one in change.wanted.depends_on} & ids
+        if waits <= done:
+            found.append(change)
+    return found
+
+
+def write_ledger(arm: Arm, names: Names, group: Body, codes: Sequence[str]) -> None:
+    """The resource group's ledger tag: set, or taken away where there is nothing left to remember."""
+    tags = {name: value for name, value in (group.get("tags") or {}).items() if name != LEDGER_TAG}
+    if codes:
+        tags[LEDGER_TAG] = ",".join(codes)
+    if tags != (group.get("tags") or {}):
+        arm.patch(names.group, RESOURCES_API, {"tags": tags})
+
+
+def carry_out(arm: Arm, plan: Plan, facts: Facts, tell: Tell) -> None:
+    """Do all changes, in parallel where the graph allows.
+
+    After the first fault nothing new begins; what runs is let end. Raises AzbatchError with all faults.
+    """
+    held: dict[str, Body | None] = dict(facts.found)
+    lock = threading.Lock()
+    news: queue.Queue[tuple[Change, Body | None, Exception | None]] = queue.Queue()
+
+    def work(change: Change) -> None:
+        try:
+            with lock:
+                known = dict(held)
+            news.put((change, _do(arm, change, known), None))
+        except Exception as error:  # noqa: BLE001 - told below, with all others
+            news.put((change, None, error))
+
+    done = {one.wanted.id.lower() for one in plan.changes if one.verb is Verb.KEEP}
+    begun: set[str] = set()
+    faults: list[str] = []
+    with ThreadPoolExecutor(THREADS, thread_name_prefix="azbatch-apply") as threads:
+        while True:
+            for change in [] if faults else ready(plan, done, begun):
+                begun.add(change.wanted.id.lower())
+                tell(Progress(change=change, state="begin"))
+                threads.submit(work, change)
+            if not begun - done:
+                break
+            change, body, error = news.get()
+            id = change.wanted.id.lower()
+            if error is None:
+                done.add(id)
+                with lock:
+                    held[id] = body
+                tell(Progress(change=change, state="done"))
+            else:
+                begun.discard(id)
+                text = str(error) if isinstance(error, AzbatchError) else f"{type(error).__name__}: {error}"
+                faults.append(text)
+                tell(Progress(change=change, state="failed", fault=text))
+    if faults:
+        raise AzbatchError("\n".join([*faults, "What was done stays; run the same command again to go on."]))
+
+
+def _do(arm: Arm, change: Change, held: Mapping[str, Body | None]) -> Body | None:
+    one = change.wanted
+    if change.verb is Verb.REMOVE:
+        if one.ownership is Ownership.PART:
+            return _part_out(arm, change)
+        arm.delete(one.id, one.api_version)
+        return None
+    body = resolved(one.body, _with_references(arm, one.body, held))
+    if one.ownership is Ownership.PART:
+        return _part_in(arm, change, body)
+    present = arm.get(one.id, one.api_version)
+    if present is None:
+        return arm.put(one.id, one.api_version, body)
+    if not list(differences(body, present)):
+        return present
+    return arm.put(one.id, one.api_version, merged(body, cleaned(present)), etag=None)
+
+
+def _with_references(arm: Arm, body: Any, held: Mapping[str, Body | None]) -> Mapping[str, Body | None]:
+    """What is held, with resources that the body refers to read afresh where they are not known."""
+    if isinstance(body, Mapping) and "$reference" in body:
+        id = str(body["$reference"])
+        if resolved(body, held) is not None:
+            return held
+        version = "2024-07-01" if "/Microsoft.Compute/" in id else "2023-01-31"
+        return {**held, id.lower(): arm.get(id, version)}
+    for inner in body.values() if isinstance(body, Mapping) else body if isinstance(body, list | tuple) else ():
+        held = _with_references(arm, inner, held)
+    return held
+
+
+def _part_in(arm: Arm, change: Change, body: Body) -> Body:
+    """Write a part into somebody else's resource as it is now."""
+    one = change.wanted
+    present = arm.get(one.id, one.api_version)
+    if present is None:
+        raise AzbatchError(f"{one.id.rsplit('/', 1)[-1]} has gone meanwhile; run the command again.")
+    if not list(differences(body, present)):
+        return present
+    return arm.patch(one.id, one.api_version, _patch(body, present))
+
+
+def _patch(body: Body, present: Body) -> dict[str, Any]:
+    if "identity" in body:
+        users = (present.get("identity") or {}).get("userAssignedIdentities") or {}
+        identity: dict[str, Any] = {"type": body["identity"]["type"]}
+        if users:
+            identity["userAssignedIdentities"] = {id: {} for id in users}
+        return {"identity": identity}
+    rules = merged(body["properties"]["networkAcls"], (present.get("properties") or {}).get("networkAcls") or {})
+    return {"properties": {"networkAcls": rules}}
+
+
+def _part_out(arm: Arm, change: Change) -> Body | None:
+    """Take a part out of somebody else's resource; what is not there any more is fine."""
+    one = change.wanted
+    present = arm.get(one.id, one.api_version)
+    if present is None:
+        return None
+    if "identity" in one.body:
+        users = (present.get("identity") or {}).get("userAssignedIdentities") or {}
+        identity: dict[str, Any] = {"type": "UserAssigned" if users else "None"}
+        if users:
+            identity["userAssignedIdentities"] = {id: {} for id in users}
+        return arm.patch(one.id, one.api_version, {"identity": identity})
+    rules = without(one.body["properties"]["networkAcls"], (present.get("properties") or {}).get("networkAcls") or {})
+    return arm.patch(one.id, one.api_version, {"properties": {"networkAcls": rules}})

@@ -1,0 +1,245 @@
+"""The facts of a workspace, read in few requests and fewer round trips."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import replace
+from typing import Any
+
+from azbatch.errors import ConfigurationError, ServiceError
+from azbatch.workspace import design, plan
+from azbatch.workspace.model import Body, Facts, Machine, Network, Options, Ownership, Rights, Subnet
+from azbatch.workspace.names import Names
+from azbatch.workspace.ports import Arm
+
+RESOURCES_API, COMPUTE_API, NETWORK_API = "2022-09-01", "2024-07-01", "2024-05-01"
+STORAGE_API, LOCKS_API, POLICY_API, ROLES_API = "2023-05-01", "2020-05-01", "2023-04-01", "2022-04-01"
+BATCH_API, REGISTRY_API = "2024-07-01", "2023-07-01"
+THREADS = 12
+UNSETTLED = {"creating", "updating", "deleting"}
+
+
+class Gatherer:
+    """Reads one workspace. Raises ConfigurationError where there is no such subscription or workspace."""
+
+    def __init__(self, arm: Arm, options: Options) -> None:
+        self._arm, self._options = arm, options
+        self._names = Names(options.subscription, options.workspace)
+
+    def facts(self) -> Facts:
+        """All facts; resources under way are waited for by reading them again."""
+        group = self._group()
+        with ThreadPoolExecutor(THREADS) as threads:
+            asked = {name: threads.submit(ask) for name, ask in self._questions()}
+            told = {name: _result(future) for name, future in asked.items()}
+            base = self._assembled(group, told)
+            ids = self._candidates(base)
+            bodies = dict(zip(ids, threads.map(lambda item: self._arm.get(*item), ids.items()), strict=True))
+            found = {id.lower(): body for id, body in bodies.items()}
+            registry = told["registry"]
+            names = design.names_of(base)
+            available = True
+            if found.get(names.account.lower()) is None:
+                available = self._name_available(names.account_name, base.location)
+        return replace(base, found={**base.found, **found}, registry=registry, account_name_available=available)
+
+    def _group(self) -> Body:
+        try:
+            group = self._arm.get(self._names.group, RESOURCES_API)
+        except ServiceError as error:
+            if error.code in {"SubscriptionNotFound", "InvalidSubscriptionId"}:
+                raise ConfigurationError(
+                    [
+                        f"There is no subscription {self._options.subscription} that you can see: check --subscription-id and your sign-in."
+                    ]
+                ) from None
+            if error.code == "AuthorizationFailed":
+                raise ConfigurationError(
+                    [
+                        f"You may not read the workspace {self._options.workspace}: ask its owner for the role Reader, or better Owner."
+                    ]
+                ) from None
+            raise
+        if group is None:
+            raise ConfigurationError(
+                [
+                    f"There is no workspace (resource group) {self._options.workspace} in subscription {self._options.subscription}."
+                ]
+            )
+        return group
+
+    def _questions(self) -> Iterator[tuple[str, Callable[[], Any]]]:
+        names, arm = self._names, self._arm
+        inside = f"{names.group}/providers"
+
+        def listing(path: str, version: str, **query: str) -> Callable[[], list[Body]]:
+            return lambda: list(arm.list(path, version, **query))
+
+        yield "storage", listing(f"{inside}/Microsoft.Storage/storageAccounts", STORAGE_API)
+        yield "networks", listing(f"{inside}/Microsoft.Network/virtualNetworks", NETWORK_API)
+        yield "cards", listing(f"{inside}/Microsoft.Network/networkInterfaces", NETWORK_API)
+        yield "machines", listing(f"{inside}/Microsoft.Compute/virtualMachines", COMPUTE_API)
+        yield "locks", listing(f"{inside}/Microsoft.Authorization/locks", LOCKS_API)
+        yield "group rights", listing(f"{inside}/Microsoft.Authorization/permissions", ROLES_API)
+        yield "rights", listing(f"{names.scope}/providers/Microsoft.Authorization/permissions", ROLES_API)
+        yield "policies", listing(f"{names.scope}/providers/Microsoft.Authorization/policyAssignments", POLICY_API)
+        yield "assignments", listing(f"{names.scope}/providers/Microsoft.Authorization/roleAssignments", ROLES_API)
+        yield "providers", listing(f"{names.scope}/providers", RESOURCES_API)
+        yield "registry", self._registry
+
+    def _registry(self) -> Body | None:
+        wanted = self._options.image_registry
+        if wanted is None:
+            return None
+        if wanted.startswith("/"):
+            found = self._arm.get(wanted, REGISTRY_API)
+        else:
+            path = f"{self._names.scope}/providers/Microsoft.ContainerRegistry/registries"
+            found = next(
+                (one for one in self._arm.list(path, REGISTRY_API) if str(one["name"]).lower() == wanted.lower()), None
+            )
+        if found is None:
+            raise ConfigurationError(
+                [f"There is no container registry '{wanted}' that you can see in the subscription."]
+            )
+        return found
+
+    def _name_available(self, name: str, location: str) -> bool:
+        path = f"{self._names.scope}/providers/Microsoft.Batch/locations/{location}/checkNameAvailability"
+        body = {"name": name, "type": "Microsoft.Batch/batchAccounts"}
+        try:
+            return bool(self._arm.post(path, BATCH_API, body).get("nameAvailable", True))
+        except ServiceError:
+            return True  # whoever may not ask will be told by the create itself
+
+    def _assembled(self, group: Body, told: Mapping[str, Any]) -> Facts:
+        names = self._names
+        places = _places(told["cards"])
+        policies = [one for one in told["policies"] if _applies(one, names.group)]
+        definitions = {
+            id: self._arm.get(id, POLICY_API)
+            for id in {str((one.get("properties") or {}).get("policyDefinitionId")) for one in policies}
+            if id.lower() != names.policy.lower()
+        }
+        expanded = [
+            {**one, "definition": definitions[str(one["properties"]["policyDefinitionId"])]}
+            for one in policies
+            if definitions.get(str((one.get("properties") or {}).get("policyDefinitionId")))
+        ]
+        return Facts(
+            options=self._options,
+            tenant="",
+            caller="",
+            location=str(group.get("location", "")),
+            group=group,
+            storage_accounts=tuple(told["storage"]),
+            networks=tuple(
+                _network(one) for one in told["networks"] if str(one["id"]).lower() != names.network.lower()
+            ),
+            machines=tuple(_machine(one, places) for one in told["machines"]),
+            locks=tuple(told["locks"]),
+            rights=(*_rights(names.group, told["group rights"]), *_rights(names.scope, told["rights"])),
+            providers={str(one.get("namespace")): str(one.get("registrationState")) for one in told["providers"]},
+            policies=tuple(expanded),
+            ledger=plan.read_ledger(group),
+            shared_users=_users(names, told),
+            found={str(one["id"]).lower(): one for name in ("storage", "networks", "machines") for one in told[name]},
+        )
+
+    def _candidates(self, facts: Facts) -> dict[str, str]:
+        """Ids that could be ours, with the api-version to read them by, but for those that a list has told."""
+        try:
+            wanted = design.design(facts)
+        except ConfigurationError:
+            wanted = ()  # told by the preflight
+        known = {str(id) for id in facts.found}
+        return {
+            one.id: one.api_version
+            for one in wanted
+            if one.id.lower() not in known and one.ownership is not Ownership.PART
+        }
+
+
+def _result(future: Future[Any]) -> Any:
+    return future.result()
+
+
+def _rights(scope: str, told: list[Body]) -> list[Rights]:
+    return [
+        Rights(scope=scope, actions=tuple(one.get("actions") or ()), not_actions=tuple(one.get("notActions") or ()))
+        for one in told
+    ]
+
+
+def _applies(assignment: Body, group: str) -> bool:
+    scope = str(assignment["id"]).split("/providers/Microsoft.Authorization/")[0].lower()
+    return f"{group.lower()}/".startswith(f"{scope}/")
+
+
+def _users(names: Names, told: Mapping[str, Any]) -> dict[str, int]:
+    """How many assignments outside this workspace use each definition."""
+    counted: dict[str, int] = {}
+    inside = f"{names.group.lower()}/"
+    for name, member in (("assignments", "roleDefinitionId"), ("policies", "policyDefinitionId")):
+        for one in told[name]:
+            used = str((one.get("properties") or {}).get(member, "")).lower()
+            if not str(one["id"]).lower().startswith(inside):
+                counted[used] = counted.get(used, 0) + 1
+    return counted
+
+
+def _places(cards: list[Body]) -> dict[str, tuple[str, tuple[str, ...]]]:
+    found = {}
+    for card in cards:
+        inner = [one.get("properties") or {} for one in (card.get("properties") or {}).get("ipConfigurations") or ()]
+        if inner:
+            addresses = tuple(str(one["privateIPAddress"]) for one in inner if one.get("privateIPAddress"))
+            found[str(card["id"]).lower()] = (str((inner[0].get("subnet") or {}).get("id", "")), addresses)
+    return found
+
+
+def _machine(body: Body, places: Mapping[str, tuple[str, tuple[str, ...]]]) -> Machine:
+    properties, identity = body.get("properties") or {}, body.get("identity") or {}
+    cards = (properties.get("networkProfile") or {}).get("networkInterfaces") or ()
+    subnet, addresses = next(
+        (places[str(one["id"]).lower()] for one in cards if str(one["id"]).lower() in places), (None, ())
+    )
+    return Machine(
+        id=str(body["id"]),
+        name=str(body["name"]),
+        operating_system=str((properties.get("storageProfile") or {}).get("osDisk", {}).get("osType", "")),
+        principal_id=identity.get("principalId"),
+        identity_type=str(identity.get("type", "None")),
+        subnet_id=subnet,
+        addresses=addresses,
+    )
+
+
+def _network(body: Body) -> Network:
+    properties = body.get("properties") or {}
+    peers = [
+        prefix
+        for one in properties.get("virtualNetworkPeerings") or ()
+        for prefix in ((one.get("properties") or {}).get("remoteAddressSpace") or {}).get("addressPrefixes") or ()
+    ]
+    return Network(
+        id=str(body["id"]),
+        name=str(body["name"]),
+        location=str(body.get("location", "")),
+        prefixes=tuple((properties.get("addressSpace") or {}).get("addressPrefixes") or ()),
+        subnets=tuple(_subnet(one) for one in properties.get("subnets") or ()),
+        peer_prefixes=tuple(peers),
+    )
+
+
+def _subnet(body: Body) -> Subnet:
+    properties = body.get("properties") or {}
+    taken = len(properties.get("ipConfigurations") or ())
+    return Subnet(
+        id=str(body["id"]),
+        name=str(body["name"]),
+        prefix=str(properties.get("addressPrefix") or (properties.get("addressPrefixes") or [""])[0]),
+        taken=taken,
+        body=body,
+    )

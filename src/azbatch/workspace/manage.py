@@ -1,0 +1,105 @@
+"""The use cases: plan, enable, status, disable. I/O through the ports only."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from azbatch.errors import AzbatchError, ConfigurationError
+from azbatch.workspace import apply, design, plan, preflight
+from azbatch.workspace.gather import BATCH_API, Gatherer
+from azbatch.workspace.model import Facts, Finding, Options, Plan, Verb, Wanted
+from azbatch.workspace.ports import Arm
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Looked:
+    """A workspace looked at: facts, the design, the plan, and what stands in its way."""
+
+    facts: Facts
+    wanted: tuple[Wanted, ...]
+    plan: Plan
+    findings: tuple[Finding, ...]
+
+    @property
+    def fatal(self) -> tuple[Finding, ...]:
+        return tuple(one for one in self.findings if one.fatal)
+
+
+def look(arm: Arm, options: Options) -> Looked:
+    """Plan an enable. Raises ConfigurationError where no design can be made."""
+    facts = Gatherer(arm, options).facts()
+    wanted = design.design(facts)
+    made = plan.plan(facts, wanted)
+    return Looked(facts=facts, wanted=wanted, plan=made, findings=tuple(preflight.preflight(facts, made, wanted)))
+
+
+def enable(arm: Arm, looked: Looked, tell: apply.Tell) -> Looked:
+    """Carry the plan out, then look again: nothing may be left to do. Raises AzbatchError."""
+    if looked.fatal:
+        raise ConfigurationError([f"{one.sentence} {one.remedy}" for one in looked.fatal])
+    names = design.names_of(looked.facts)
+    apply.write_ledger(arm, names, looked.facts.group, plan.to_be_written(looked.facts, looked.plan))
+    apply.carry_out(arm, looked.plan, looked.facts, tell)
+    again = look(arm, looked.facts.options)
+    if not again.plan.empty:
+        left = ", ".join(one.wanted.id.rsplit("/", 1)[1] for one in again.plan.changes if one.verb is not Verb.KEEP)
+        raise AzbatchError(
+            f"Some things are not yet as planned ({left}): somebody else may be at work; run the command again."
+        )
+    return again
+
+
+def look_for_removal(arm: Arm, options: Options) -> Looked:
+    """Plan a disable. It needs no head node and no whole environment: what the design would be names what to look for."""
+    facts = Gatherer(arm, options).facts()
+    try:
+        wanted = design.design(facts)
+    except ConfigurationError:
+        wanted = design.remains(facts)
+        facts = _read(arm, facts, wanted)
+    made = plan.removal(facts, wanted)
+    return Looked(facts=facts, wanted=wanted, plan=made, findings=tuple(preflight.preflight(facts, made, ())))
+
+
+def _read(arm: Arm, facts: Facts, wanted: tuple[Wanted, ...]) -> Facts:
+    from dataclasses import replace
+
+    missing = [one for one in wanted if one.id.lower() not in facts.found]
+    return replace(
+        facts, found={**facts.found, **{one.id.lower(): arm.get(one.id, one.api_version) for one in missing}}
+    )
+
+
+def pools(arm: Arm, looked: Looked) -> list[str]:
+    """Names of the pools in the account."""
+    account = design.names_of(looked.facts).account
+    if looked.facts.found.get(account.lower()) is None:
+        return []
+    return [str(one["name"]) for one in arm.list(f"{account}/pools", BATCH_API)]
+
+
+def disable(
+    arm: Arm, looked: Looked, tell: apply.Tell, *, drop_pools: bool, say: Callable[[str], None] = lambda _text: None
+) -> Looked:
+    """Take away what the plan names, the ledger last; then look again. Raises AzbatchError while pools are there, unless told."""
+    if looked.fatal:
+        raise ConfigurationError([f"{one.sentence} {one.remedy}" for one in looked.fatal])
+    names = design.names_of(looked.facts)
+    there = pools(arm, looked)
+    if there and not drop_pools:
+        raise AzbatchError(
+            f"The Batch account {names.account_name} has pools ({', '.join(there)}): delete them first, or say --delete-pools."
+        )
+    for pool in there:
+        say(f"Deleting pool {pool}.")
+        arm.delete(f"{names.account}/pools/{pool}", BATCH_API)
+    apply.carry_out(arm, looked.plan, looked.facts, tell)
+    again = look_for_removal(arm, looked.facts.options)
+    if again.plan.changes:
+        left = ", ".join(one.wanted.id.rsplit("/", 1)[1] for one in again.plan.changes)
+        raise AzbatchError(
+            f"Some things are still there ({left}): somebody else may be at work; run the command again."
+        )
+    apply.write_ledger(arm, names, again.facts.group, ())
+    return again
