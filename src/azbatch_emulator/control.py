@@ -96,6 +96,11 @@ class TenantRoutes:
         dumped: dict[str, Any] = self._site.tenant.arm.store.dump()
         return dumped
 
+    async def accounts(self, _body: Any) -> Mapping[str, Any]:
+        """Pools and jobs of every Batch account."""
+        found = {one.account.name: _world(one.engine) for one in self._site.tenant.services.values()}
+        return {"accounts": found}
+
     async def sign_ins(self, _body: Any) -> Mapping[str, Any]:
         return {"waiting": self._site.entra.waiting()}
 
@@ -171,6 +176,7 @@ def routes(control: Control) -> list[Route]:
             ("POST", "environment", guarded(tenant.environment)),
             ("POST", "address", guarded(tenant.address)),
             ("GET", "dump", guarded(tenant.dump)),
+            ("GET", "accounts", guarded(tenant.accounts)),
             ("GET", "sign-ins", guarded(tenant.sign_ins)),
             ("POST", "sign-in", guarded(tenant.decide)),
         ]

@@ -137,10 +137,24 @@ def status(state: Path | str | None = None) -> dict[str, Any]:
     return {"running": True, **_client(folder).call("status")}
 
 
-def env(state: Path | str | None = None) -> dict[str, str]:
-    """The variables with which clients find the running emulator. Raises EmulatorError where none runs."""
+def env(state: Path | str | None = None, who: str | None = None) -> dict[str, str]:
+    """The variables with which clients find the running emulator, as the person or machine `who`, by default the owner.
+
+    Raises EmulatorError where none runs, or there is nobody of that name.
+    """
+    if who is not None:
+        found: dict[str, str] = _client(folder_of(state)).call("environment", who=who)
+        return found
     variables: dict[str, str] = folder_of(state).read_record()["environment"]
     return variables
+
+
+def create_workspace(
+    name: str, state: Path | str | None = None, *, subscription: str | None = None, location: str = "westeurope"
+) -> dict[str, Any]:
+    """Make a workspace to start from in the running emulator: what it holds. Raises EmulatorError."""
+    asked = {"name": name, "subscription": subscription, "location": location}
+    return _client(folder_of(state)).call("workspace", **asked)
 
 
 def logs(state: Path | str | None = None, lines: int = 100) -> str:

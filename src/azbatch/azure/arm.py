@@ -51,6 +51,7 @@ class ArmClient:
         self.requests: Counter[str] = Counter()
         self._credential, self._sleep, self._patience = credential, sleep, patience
         self._client: Any = None
+        self._session: Any = None
         self._lock = threading.Lock()
 
     def _connected(self) -> Any:
@@ -64,7 +65,7 @@ class ArmClient:
 
                 from azbatch.azure.credentials import entra
 
-                session = requests.Session()
+                session = self._session = requests.Session()
                 session.mount("https://", HTTPAdapter(pool_maxsize=32))
                 self._client = PipelineClient(
                     self.url,
@@ -76,6 +77,12 @@ class ArmClient:
                     transport=RequestsTransport(session=session, session_owner=False),
                 )
         return self._client
+
+    def close(self) -> None:
+        """Close the connections."""
+        if self._client is not None:
+            self._client.close()
+            self._session.close()
 
     # The port
 

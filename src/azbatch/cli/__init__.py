@@ -11,6 +11,7 @@ GROUPS = {
     "demo": ("azbatch.cli.demo", "Run the demonstration: a variant-calling workflow on the emulator."),
     "emulator": ("azbatch.cli.emulator", "Run Azure Batch and Blob storage on this machine."),
     "job": ("azbatch.cli.job", "List, show, read and delete jobs."),
+    "workspace": ("azbatch.cli.workspace", "Turn Batch on in a workspace, privately; check it; take it away."),
     "pool": ("azbatch.cli.pool", "List, create, show, resize and delete pools."),
 }
 

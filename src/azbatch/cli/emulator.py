@@ -152,13 +152,14 @@ def _describe(found: Mapping[str, Any]) -> str:
 @command.command()
 @_state_option
 @click.option("--format", "form", type=click.Choice(list(FORMATS)), default="sh", show_default=True)
+@click.option("--as", "who", metavar="NAME", help="Act as this person or machine of a workspace; default: the owner.")
 @click.option("--json", "as_json", is_flag=True, help="The same as --format json.")
-def env(state: Path | None, form: str, as_json: bool) -> None:
+def env(state: Path | None, form: str, who: str | None, as_json: bool) -> None:
     """Print variables that let this shell's tools use the emulator: eval "$(azbatch emulator env)"."""
     from azbatch_emulator import launcher
 
     with _told_plainly():
-        variables = launcher.env(state)
+        variables = launcher.env(state, who)
     click.echo(FORMATS["json" if as_json else form](variables))
 
 
@@ -188,3 +189,34 @@ def reset(state: Path | None, as_json: bool) -> None:
         click.echo(json.dumps({"reset": True, "running": running}))
     else:
         click.echo("The emulator is empty.")
+
+
+@command.group()
+def workspace() -> None:
+    """Workspaces to try `azbatch workspace` on."""
+
+
+@workspace.command()
+@click.argument("name")
+@click.option("--subscription", help="The subscription's id; default: the emulator's own.")
+@click.option("--location", default="westeurope", show_default=True)
+@_state_option
+@_json_option
+def create(name: str, subscription: str | None, location: str, state: Path | None, as_json: bool) -> None:
+    """Make a workspace: a resource group with storage, a network, two Linux machines and a researcher."""
+    from azbatch_emulator import launcher
+
+    with _told_plainly():
+        made = launcher.create_workspace(name, state, subscription=subscription, location=location)
+    if as_json:
+        click.echo(json.dumps(made, indent=2))
+        return
+    click.echo(f"Made the workspace {name} in subscription {made['subscription']} ({made['location']}):")
+    click.echo(f"  storage account {made['storage_account']}, machines {', '.join(made['machines'])}")
+    click.echo(
+        f"  people: {', '.join(made['people'])}; act as one of them, or a machine: azbatch emulator env --as NAME"
+    )
+    click.echo(
+        f"Turn Batch on: azbatch workspace enable --subscription-id {made['subscription']} --workspace {name} "
+        f"--head-node {made['machines'][0]}"
+    )

@@ -35,7 +35,9 @@ class Gatherer:
             told = {name: _result(future) for name, future in asked.items()}
             base = self._assembled(group, told)
             ids = self._candidates(base)
-            bodies = dict(zip(ids, threads.map(lambda item: self._arm.get(*item), ids.items()), strict=True))
+            bodies = dict(
+                zip(ids, threads.map(lambda item: _one_as_far_as_allowed(self._arm, *item), ids.items()), strict=True)
+            )
             found = {id.lower(): body for id, body in bodies.items()}
             registry = told["registry"]
             names = design.names_of(base)
@@ -74,7 +76,7 @@ class Gatherer:
         inside = f"{names.group}/providers"
 
         def listing(path: str, version: str, **query: str) -> Callable[[], list[Body]]:
-            return lambda: list(arm.list(path, version, **query))
+            return lambda: _as_far_as_allowed(arm, path, version, query)
 
         yield "storage", listing(f"{inside}/Microsoft.Storage/storageAccounts", STORAGE_API)
         yield "networks", listing(f"{inside}/Microsoft.Network/virtualNetworks", NETWORK_API)
@@ -159,6 +161,25 @@ class Gatherer:
             for one in wanted
             if one.id.lower() not in known and one.ownership is not Ownership.PART
         }
+
+
+def _as_far_as_allowed(arm: Arm, path: str, version: str, query: Mapping[str, str]) -> list[Body]:
+    """What the caller may see; that a right is missing is the preflight's to tell."""
+    try:
+        return list(arm.list(path, version, **query))
+    except ServiceError as error:
+        if error.status == 403:
+            return []
+        raise
+
+
+def _one_as_far_as_allowed(arm: Arm, id: str, version: str) -> Body | None:
+    try:
+        return arm.get(id, version)
+    except ServiceError as error:
+        if error.status == 403:
+            return None
+        raise
 
 
 def _result(future: Future[Any]) -> Any:

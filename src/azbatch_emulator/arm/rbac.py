@@ -33,7 +33,9 @@ class Grant:
 
 @lru_cache(maxsize=4096)
 def _pattern(wildcard: str) -> re.Pattern[str]:
-    return re.compile(".*".join(re.escape(part) for part in wildcard.lower().split("*")))
+    # `a/*/b` covers `a/b` too: so Azure's own roles are written (userAssignedIdentities/*/assign/action).
+    parts = [re.escape(part) for part in wildcard.lower().replace("/*/", "/\0").split("*")]
+    return re.compile(".*".join(parts).replace(re.escape("\0"), "(?:.*/)?"))
 
 
 def covers(wildcards: Iterable[str], action: str) -> bool:

@@ -1,0 +1,272 @@
+"""`azbatch workspace`: the private Batch environment of one workspace."""
+
+from __future__ import annotations
+
+import functools
+import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from azbatch.cli.options import json_option, note, print_json
+from azbatch.errors import AzbatchError, ConfigurationError
+
+if TYPE_CHECKING:
+    from azbatch.workspace.apply import Progress
+    from azbatch.workspace.manage import Looked
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+@click.group(name="workspace", context_settings={"help_option_names": ["-h", "--help"]})
+def command() -> None:
+    """Turn Azure Batch on in a workspace, privately; check it; take it away again."""
+
+
+def _workspace_options(function: F) -> F:
+    @click.option("--subscription-id", required=True, envvar="AZBATCH_SUBSCRIPTION_ID", help="The subscription's id.")
+    @click.option(
+        "--workspace", required=True, envvar="AZBATCH_WORKSPACE", help="The workspace: a resource group's name."
+    )
+    @click.option("--head-node", help="The Linux machine that runs the engines; needed where there are several.")
+    @click.option("--address-space", metavar="CIDR", help="Of the Batch network; by default one that overlaps nothing.")
+    @click.option("--image-registry", metavar="ACR", help="A container registry that the nodes may pull from.")
+    @click.option(
+        "--central-dns", is_flag=True, help="Private DNS is managed elsewhere: make no zone, tell the records."
+    )
+    @functools.wraps(function)
+    def wrapped(
+        *args: Any,
+        subscription_id: str,
+        workspace: str,
+        head_node: str | None,
+        address_space: str | None,
+        image_registry: str | None,
+        central_dns: bool,
+        **kwargs: Any,
+    ) -> Any:
+        from azbatch.workspace.model import Options
+
+        options = Options(
+            subscription=subscription_id,
+            workspace=workspace,
+            head_node=head_node,
+            address_space=address_space,
+            image_registry=image_registry,
+            central_dns=central_dns,
+        )
+        return function(*args, options=options, **kwargs)
+
+    return wrapped  # type: ignore[return-value]
+
+
+yes_option = click.option("--yes", is_flag=True, help="Do not ask.")
+
+
+def _arm() -> Any:
+    from azbatch.azure.arm import ArmClient
+
+    return ArmClient()
+
+
+@command.command(name="plan")
+@_workspace_options
+@click.option(
+    "--arm-template", type=click.Path(path_type=Path, dir_okay=False), help="Also write it as an ARM template."
+)
+@json_option
+def plan_(options: Any, arm_template: Path | None, as_json: bool) -> None:
+    """Show what enable would do. Exit code 0: nothing to do; 2: changes; 1: something stands in the way."""
+    from azbatch.workspace import manage, template, words
+
+    looked = manage.look(_arm(), options)
+    if arm_template is not None:
+        arm_template.write_text(json.dumps(template.template(looked.plan, looked.facts.location), indent=2) + "\n")
+        note(f"Wrote {arm_template}.")
+    if as_json:
+        print_json(words.as_json(looked.plan, looked.findings))
+    else:
+        _show(looked)
+    raise SystemExit(1 if looked.fatal else 0 if looked.plan.empty else 2)
+
+
+def _show(looked: Looked) -> None:
+    from azbatch.workspace import design, words
+
+    click.echo(f"Workspace {looked.facts.options.workspace} ({looked.facts.location}): {words.summary(looked.plan)}.")
+    parts = [
+        ("", words.lines(looked.plan)),
+        ("Who may do what:", words.rights(looked.plan)),
+        ("What nodes reach:", words.reach(looked.plan)),
+        ("What it costs by standing there:", words.costs(looked.plan)),
+        ("In the way:", words.findings(looked.findings)),
+    ]
+    for title, lines in parts:
+        told = list(lines)
+        if told:
+            click.echo("\n".join([title, *told] if title else told))
+    if looked.facts.options.central_dns:
+        for record in design.dns_records(looked.facts):
+            click.echo(f"Record to make: {record['name']}.{record['zone']} {record['type']} {record['address']}")
+
+
+@contextmanager
+def _progress(total: int) -> Iterator[Callable[[Progress], None]]:
+    """A line per change as it ends; on a terminal a bar below them."""
+    import sys
+
+    ended = 0
+
+    def line(news: Progress) -> str | None:
+        nonlocal ended
+        if news.state == "begin":
+            return None
+        ended += 1
+        mark = "done" if news.state == "done" else "FAILED"
+        return f"[{ended}/{total}] {mark}: {news.change.wanted.sentence}"
+
+    if not sys.stderr.isatty():
+
+        def tell(news: Progress) -> None:
+            if (text := line(news)) is not None:
+                note(text)
+
+        yield tell
+        return
+    from rich.console import Console
+    from rich.progress import Progress as Bars
+
+    with Bars(console=Console(stderr=True), transient=True) as bars:
+        bar = bars.add_task("working", total=total)
+
+        def show(news: Progress) -> None:
+            if (text := line(news)) is not None:
+                bars.console.print(text, highlight=False, markup=False)
+                bars.update(bar, completed=ended)
+
+        yield show
+
+
+def _work(looked: Looked) -> int:
+    from azbatch.workspace.model import Verb
+
+    return sum(1 for change in looked.plan.changes if change.verb is not Verb.KEEP)
+
+
+def _ask(yes: bool, question: str) -> None:
+    if not yes and not click.confirm(question, err=True):
+        raise AzbatchError("Nothing was changed.")
+
+
+@command.command()
+@_workspace_options
+@yes_option
+@json_option
+def enable(options: Any, yes: bool, as_json: bool) -> None:
+    """Turn Azure Batch on: show the plan, ask, apply it, verify. Run again, it mends what has drifted."""
+    from azbatch.workspace import design, manage, words
+
+    arm = _arm()
+    looked = manage.look(arm, options)
+    if not as_json:
+        _show(looked)
+    if looked.fatal:
+        raise ConfigurationError([f"{one.sentence} {one.remedy}" for one in looked.fatal])
+    if not looked.plan.empty:
+        _ask(yes, "Do this?")
+        with _progress(_work(looked)) as tell:
+            looked = manage.enable(arm, looked, tell)
+    account = design.names_of(looked.facts).account_name
+    endpoint = (
+        (looked.facts.found.get(design.names_of(looked.facts).account.lower()) or {}).get("properties") or {}
+    ).get("accountEndpoint")
+    if as_json:
+        print_json({**words.as_json(looked.plan), "account": account, "account_url": f"https://{endpoint}"})
+        return
+    click.echo(
+        f"Azure Batch is on in {options.workspace}: account {account}, https://{endpoint} (from inside the workspace)."
+    )
+    click.echo("Roles take up to ten minutes to take effect on the head node.")
+
+
+@command.command()
+@_workspace_options
+@json_option
+def status(options: Any, as_json: bool) -> None:
+    """Tell drift and health. Exit code 0: as planned; 2: drift."""
+    from azbatch.workspace import manage, words
+    from azbatch.workspace.model import Verb
+
+    looked = manage.look(_arm(), options)
+    if as_json:
+        print_json(words.as_json(looked.plan, looked.findings))
+    elif looked.plan.empty:
+        click.echo(f"The workspace {options.workspace} is as planned.")
+        for text in words.lines(looked.plan):
+            click.echo(text)
+    elif any(change.verb is Verb.CREATE and change.wanted.code == "ac" for change in looked.plan.changes):
+        click.echo(f"Azure Batch is not on in {options.workspace}: azbatch workspace enable turns it on.")
+    else:
+        click.echo(
+            f"The workspace {options.workspace} has drifted ({words.summary(looked.plan)}); azbatch workspace enable mends it:"
+        )
+        click.echo("\n".join(words.lines(looked.plan)))
+    raise SystemExit(0 if looked.plan.empty else 2)
+
+
+@command.command()
+@_workspace_options
+@json_option
+def doctor(options: Any, as_json: bool) -> None:
+    """Would a node come up, pull its image, reach the data? Exit code 0: yes; 2: no, with the reasons."""
+    from azbatch.workspace import words
+    from azbatch.workspace.examine import examine
+
+    found = examine(_arm(), options, datetime.now(UTC), {})
+    if as_json:
+        print_json(
+            [
+                {
+                    "code": one.code,
+                    "subject": one.subject,
+                    "sentence": one.sentence,
+                    "remedy": one.remedy,
+                    "fatal": one.fatal,
+                }
+                for one in found
+            ]
+        )
+    elif not found:
+        click.echo("Nothing stands in a node's way.")
+    else:
+        click.echo("\n".join(words.findings(found)))
+    raise SystemExit(2 if any(one.fatal for one in found) else 0)
+
+
+@command.command()
+@_workspace_options
+@click.option("--delete-pools", is_flag=True, help="Also while there are pools: delete them, and what runs on them.")
+@yes_option
+@json_option
+def disable(options: Any, delete_pools: bool, yes: bool, as_json: bool) -> None:
+    """Take away exactly what enable made, and prove it."""
+    from azbatch.workspace import manage, words
+
+    arm = _arm()
+    looked = manage.look_for_removal(arm, options)
+    if not as_json:
+        click.echo(f"Workspace {options.workspace}: {words.summary(looked.plan)}.")
+        for text in words.lines(looked.plan):
+            click.echo(text)
+    if looked.plan.changes or looked.facts.ledger:
+        _ask(yes, "Take this away?")
+        with _progress(_work(looked)) as tell:
+            manage.disable(arm, looked, tell, drop_pools=delete_pools, say=note)
+    if as_json:
+        print_json(words.as_json(looked.plan))
+    else:
+        click.echo(f"Nothing of azbatch is left in {options.workspace}: it was looked through once more.")
