@@ -1,4 +1,6 @@
-"""The emulator as ASGI applications: control, identity, ARM and the built-in account on one address; a door per other account."""
+"""The emulator as ASGI applications: control, identity, ARM and the built-in account on one address; a door per other
+account.
+"""
 
 from __future__ import annotations
 

@@ -216,7 +216,8 @@ class Tenant:
         )
 
     def account_id(self, account: Account) -> str:
-        return f"/subscriptions/{account.subscription}/resourceGroups/{account.resource_group}/providers/{batch.ACCOUNT}/{account.name}"
+        group = f"/subscriptions/{account.subscription}/resourceGroups/{account.resource_group}"
+        return f"{group}/providers/{batch.ACCOUNT}/{account.name}"
 
     def permits(self, account: Account, object_id: str, area: str, verb: str) -> bool:
         """Whether someone may read, write or delete pools, jobs or jobSchedules of an account.
@@ -240,7 +241,7 @@ class Tenant:
         return found is None or found.properties.get("publicNetworkAccess") != "Disabled"
 
     def private_endpoint(self, account: Account, network_id: str | None) -> str | None:
-        """The private endpoint that the account's name resolves to in a network; None where it resolves to its public address."""
+        """The private endpoint that the account's name leads to in a network; None for the public address."""
         found = self.arm.store.get(self.account_id(account))
         if found is None or network_id is None:
             return None
@@ -271,7 +272,7 @@ class Tenant:
     def create_workspace(
         self, name: str, subscription: str | None = None, location: str = "westeurope"
     ) -> dict[str, Any]:
-        """A resource group with storage, a network, two Linux machines and a researcher. Raises ArmRefused if it exists."""
+        """A resource group with storage, network, two Linux machines, a researcher. Raises ArmRefused if it exists."""
         if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]{0,60}", name):
             raise ArmRefused(
                 400, "InvalidResourceGroup", f"'{name}' is no name for a workspace: letters, digits, _ and -."
@@ -381,16 +382,15 @@ class Pools:
     def get(self, id: ResourceId) -> Resource | None:
         service = self._service(id)
         pool = service.engine.world.pools.get(id.name.lower()) if service else None
-        return self._resource(id, service, pool) if service and pool else None
+        return self._resource(service, pool) if service and pool else None
 
     def all(self) -> Iterable[Resource]:
         for key, service in list(self._tenant.services.items()):
             account = self._tenant.arm.store.get(key)
             for pool in service.engine.world.pools.values() if account else ():
-                assert account is not None
-                yield self._resource(account.id.child("pools", pool.id), service, pool)
+                yield self._resource(service, pool)
 
-    def _resource(self, id: ResourceId, service: BatchService, pool: Pool) -> Resource:
+    def _resource(self, service: BatchService, pool: Pool) -> Resource:
         dedicated, spot = service.engine.world.node_counts(pool.id)
         deleting = pool.state.value == "deleting"
         account = parse(self._tenant.account_id(service.account))

@@ -1,7 +1,7 @@
 """Azure Resource Manager by resource id: the one generic client of the control plane.
 
-On azure-core's own pipeline (retries, tokens, long-running operations) rather than an azure-mgmt package per provider: every
-object is `PUT/GET/DELETE id` with a JSON body. Source: "Azure Resource Manager: track asynchronous operations".
+On azure-core's own pipeline (retries, tokens, long-running operations) rather than an azure-mgmt package per provider:
+every object is `PUT/GET/DELETE id` with a JSON body. Source: "Azure Resource Manager: track asynchronous operations".
 """
 
 from __future__ import annotations
@@ -36,7 +36,8 @@ PASSING = frozenset(
 class ArmClient:
     """Implements `azbatch.workspace.ports.Arm`. `requests` counts HTTP requests by method. Thread-safe.
 
-    `url` is the endpoint, by default $AZBATCH_ARM_URL, else the public cloud's. Raises ServiceError with the service's code.
+    `url` is the endpoint, by default $AZBATCH_ARM_URL, else the public cloud's. Raises ServiceError with the service's
+    code.
     """
 
     def __init__(
@@ -196,7 +197,8 @@ class ArmClient:
             answer.read()
         except AzureError as error:
             raise ServiceError(
-                f"Azure Resource Manager at {self.url} cannot be reached or refuses to sign you in: {str(error).splitlines()[0]}",
+                f"Azure Resource Manager at {self.url} cannot be reached or refuses to sign you in: "
+                f"{str(error).splitlines()[0]}",
                 code=type(error).__name__,
             ) from None
         if raises and answer.status_code >= 400 and answer.status_code != 404:

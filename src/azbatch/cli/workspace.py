@@ -212,7 +212,8 @@ def status(options: Any, as_json: bool) -> None:
         click.echo(f"Azure Batch is not on in {options.workspace}: azbatch workspace enable turns it on.")
     else:
         click.echo(
-            f"The workspace {options.workspace} has drifted ({words.summary(looked.plan)}); azbatch workspace enable mends it:"
+            f"The workspace {options.workspace} has drifted ({words.summary(looked.plan)}); azbatch workspace "
+            f"enable mends it:"
         )
         click.echo("\n".join(words.lines(looked.plan)))
     raise SystemExit(0 if looked.plan.empty else 2)

@@ -1,7 +1,7 @@
 """Who may do what: the head node's and the nodes' roles, and the policy against public Batch. Pure.
 
-The head node needs least: to read the workspace, to put machines into the Batch subnet, to manage pools and jobs of this
-account, to give the nodes their identity, and blobs. It may neither open the network nor read keys.
+The head node needs least: to read the workspace, to put machines into the Batch subnet, to manage pools and jobs of
+this account, to give the nodes their identity, and blobs. It may neither open the network nor read keys.
 """
 
 from __future__ import annotations
@@ -138,7 +138,7 @@ def node_identity(names: Names, location: str, storage: Body, registry: Body | N
                 principal,
                 (names.node_identity,),
                 f"the nodes may pull images from {registry.get('name')}",
-            )  # fmt: skip
+            )
         )
     return found
 

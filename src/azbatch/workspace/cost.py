@@ -1,7 +1,7 @@
 """What the environment costs by standing there. Pure.
 
-Prices are list prices in US dollars a month of 730 hours, West Europe, as of 2026-11: orders of magnitude for a decision, not
-an offer. Source: Azure pricing pages for Private Link and DNS.
+Prices are list prices in US dollars a month of 730 hours, West Europe, as of 2026-11: orders of magnitude for a
+decision, not an offer. Source: Azure pricing pages for Private Link and DNS.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The private Batch environment of a workspace, as resources. Pure: the same facts give the same design.
 
-Source: "Use private endpoints with Azure Batch accounts"; "Simplified compute node communication"; "Create a pool without public
-IP addresses"; "Virtual network service endpoint policies for Azure Storage".
+Source: "Use private endpoints with Azure Batch accounts"; "Simplified compute node communication"; "Create a pool
+without public IP addresses"; "Virtual network service endpoint policies for Azure Storage".
 """
 
 from __future__ import annotations
@@ -77,7 +77,10 @@ def workspace_subnet(facts: Facts, head: Machine) -> tuple[Network, Subnet]:
 
 
 def address_space(facts: Facts, names: Names) -> IPv4Network:
-    """Of the Batch network: what it has, what was asked for, or one that overlaps nothing. Raises ConfigurationError."""
+    """Of the Batch network: what it has, what was asked for, or one that overlaps nothing.
+
+    Raises ConfigurationError.
+    """
     found = facts.found.get(names.network.lower())
     if found is not None:
         return IPv4Network(str(found["properties"]["addressSpace"]["addressPrefixes"][0]))
@@ -94,7 +97,10 @@ def address_space(facts: Facts, names: Names) -> IPv4Network:
 
 
 def design(facts: Facts) -> tuple[Wanted, ...]:
-    """All that the workspace should have. Raises ConfigurationError with all faults that stand in the way of a design."""
+    """All that the workspace should have.
+
+    Raises ConfigurationError with all faults that stand in the way of a design.
+    """
     faults: list[str] = []
     found: dict[str, Any] = {}
     for name, ask in (("head", lambda: head_node(facts)), ("storage", lambda: storage_account(facts))):
@@ -148,7 +154,8 @@ def security_rules(location: str, endpoints: IPv4Network) -> list[dict[str, Any]
     return [
         _rule("azbatch-node-management", 100, "Outbound", "Allow", "Batch node management by private endpoint",
               protocol="Tcp", destination=str(endpoints), port="443"),
-        _rule("azbatch-storage", 110, "Outbound", "Allow", "the workspace's storage; the endpoint policy keeps others out",
+        _rule("azbatch-storage", 110, "Outbound", "Allow", "the workspace's storage; the endpoint policy keeps "
+                                                           "others out",
               protocol="Tcp", destination=f"Storage.{location}", port="443"),
         _rule("azbatch-deny-out", DENY_PRIORITY, "Outbound", "Deny", "closed unless opened"),
         _rule("azbatch-deny-in", DENY_PRIORITY, "Inbound", "Deny", "nothing comes in"),
@@ -242,7 +249,8 @@ def _account(names: Names, location: str, subnet: Subnet) -> list[Wanted]:
             sentence=f"a Batch account {names.account_name} without public access and without keys",
         ),
         endpoint("pe", names.account_endpoint, "batchAccount", subnet.id, (),
-                 f"a private endpoint in the workspace's subnet {subnet.name}, by which its machines reach the account"),
+                 f"a private endpoint in the workspace's subnet {subnet.name}, by which its machines reach the "
+                 f"account"),
         endpoint("pn", names.node_endpoint, "nodeManagement", names.endpoints_subnet, (names.network,),
                  "a private endpoint in the Batch network, by which the nodes are managed"),
     ]  # fmt: skip
@@ -306,7 +314,10 @@ def dns_records(facts: Facts) -> list[Mapping[str, str]]:
 
 
 def remains(facts: Facts) -> tuple[Wanted, ...]:
-    """What an enable may have left where no design can be made any more: no head node, no storage account. For removal only."""
+    """What an enable may have left where no design can be made any more: no head node, no storage account.
+
+    For removal only.
+    """
     names = names_of(facts)
     space = IPv4Network("10.0.0.0/22")
     nowhere = {"id": f"{names.group}/providers/Microsoft.Storage/storageAccounts/none", "name": "none"}

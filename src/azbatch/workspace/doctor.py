@@ -29,7 +29,8 @@ def doctor(
 ) -> list[Finding]:
     """Findings for a workspace's Batch environment.
 
-    `zones` are private DNS zones with their links and A records; `images` maps `offer:sku` to its end of support (None: open);
+    `zones` are private DNS zones with their links and A records; `images` maps `offer:sku` to its end of support (None:
+    open);
     `quota` is the account's dedicated cores. All bodies as ARM returns them.
     """
     if account is None:
@@ -154,14 +155,16 @@ def _subnets(network: Body, group: Body | None, endpoints: Sequence[Body], pools
             yield _finding(
                 "SubnetTooSmall",
                 str(subnet.get("name")),
-                f"The subnet {subnet.get('name')} has {left} addresses, and its pools ({names}) may ask for {wanted} nodes.",
+                f"The subnet {subnet.get('name')} has {left} addresses, and its pools ({names}) may ask for "
+                f"{wanted} nodes.",
                 "Make the pools smaller, or the subnet larger.",
             )
         if mine and not properties.get("networkSecurityGroup"):
             yield _finding(
                 "NoSecurityGroup",
                 str(subnet.get("name")),
-                f"The subnet {subnet.get('name')} has no security group: nodes reach the internet if they have a way out.",
+                f"The subnet {subnet.get('name')} has no security group: nodes reach the internet if they have a "
+                f"way out.",
                 "Run azbatch workspace enable.",
                 fatal=False,
             )
@@ -174,7 +177,8 @@ def _subnets(network: Body, group: Body | None, endpoints: Sequence[Body], pools
                     yield _finding(
                         "PolicyBlocksRegistry",
                         str(pool.get("name")),
-                        f"The image {image} of pool {pool.get('name')} cannot be pulled: its layers lie in Microsoft's storage, which the subnet's service endpoint policy does not allow.",
+                        f"The image {image} of pool {pool.get('name')} cannot be pulled: its layers lie in "
+                        f"Microsoft's storage, which the subnet's service endpoint policy does not allow.",
                         "Give the registry a private endpoint, or host the image in the workspace.",
                     )
     address = _management_address(endpoints)
@@ -182,7 +186,8 @@ def _subnets(network: Body, group: Body | None, endpoints: Sequence[Body], pools
         yield _finding(
             "GroupBlocksManagement",
             str(group.get("name")),
-            f"The security group {group.get('name')} keeps nodes from the private endpoint nodeManagement ({address}, port 443): they go unusable.",
+            f"The security group {group.get('name')} keeps nodes from the private endpoint nodeManagement "
+            f"({address}, port 443): they go unusable.",
             "Run azbatch workspace enable.",
         )
 
@@ -321,7 +326,7 @@ def _pools(
 
 
 def reaches(group: Body, address: IPv4Address, port: int) -> bool:
-    """Whether a security group lets TCP out to an address that is no service tag's, by the rules that name addresses."""
+    """Whether a security group lets TCP out to an address, by those of its rules that name addresses."""
     rules = [one.get("properties") or {} for one in (group.get("properties") or {}).get("securityRules") or ()]
     for rule in sorted(
         (one for one in rules if one.get("direction") == "Outbound"), key=lambda one: int(one["priority"])

@@ -53,20 +53,29 @@ class Gatherer:
             if error.code in {"SubscriptionNotFound", "InvalidSubscriptionId"}:
                 raise ConfigurationError(
                     [
-                        f"There is no subscription {self._options.subscription} that you can see: check --subscription-id and your sign-in."
+                        (
+                            f"There is no subscription {self._options.subscription} that you can see: check "
+                            f"--subscription-id and your sign-in."
+                        )
                     ]
                 ) from None
             if error.code == "AuthorizationFailed":
                 raise ConfigurationError(
                     [
-                        f"You may not read the workspace {self._options.workspace}: ask its owner for the role Reader, or better Owner."
+                        (
+                            f"You may not read the workspace {self._options.workspace}: ask its owner for the role "
+                            f"Reader, or better Owner."
+                        )
                     ]
                 ) from None
             raise
         if group is None:
             raise ConfigurationError(
                 [
-                    f"There is no workspace (resource group) {self._options.workspace} in subscription {self._options.subscription}."
+                    (
+                        f"There is no workspace (resource group) {self._options.workspace} in subscription "
+                        f"{self._options.subscription}."
+                    )
                 ]
             )
         return group

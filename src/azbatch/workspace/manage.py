@@ -51,7 +51,7 @@ def enable(arm: Arm, looked: Looked, tell: apply.Tell) -> Looked:
 
 
 def look_for_removal(arm: Arm, options: Options) -> Looked:
-    """Plan a disable. It needs no head node and no whole environment: what the design would be names what to look for."""
+    """Plan a disable. It needs no head node and no whole environment: the design tells what to look for."""
     facts = Gatherer(arm, options).facts()
     try:
         wanted = design.design(facts)
@@ -82,14 +82,18 @@ def pools(arm: Arm, looked: Looked) -> list[str]:
 def disable(
     arm: Arm, looked: Looked, tell: apply.Tell, *, drop_pools: bool, say: Callable[[str], None] = lambda _text: None
 ) -> Looked:
-    """Take away what the plan names, the ledger last; then look again. Raises AzbatchError while pools are there, unless told."""
+    """Take away what the plan names, the ledger last; then look again.
+
+    Raises AzbatchError while pools are there, unless told.
+    """
     if looked.fatal:
         raise ConfigurationError([f"{one.sentence} {one.remedy}" for one in looked.fatal])
     names = design.names_of(looked.facts)
     there = pools(arm, looked)
     if there and not drop_pools:
         raise AzbatchError(
-            f"The Batch account {names.account_name} has pools ({', '.join(there)}): delete them first, or say --delete-pools."
+            f"The Batch account {names.account_name} has pools ({', '.join(there)}): delete them first, or say "
+            f"--delete-pools."
         )
     for pool in there:
         say(f"Deleting pool {pool}.")

@@ -110,8 +110,8 @@ class Wanted:
     """One resource as it should be.
 
     `code` is its short name in the ledger. `body` has only what we ask for; a found body matches if it contains it. A
-    value may be a `reference` to what another resource will have. For PART only what `body` names is ours. `sentence` says
-    to an owner what it is for.
+    value may be a `reference` to what another resource will have. For PART only what `body` names is ours. `sentence`
+    says to an owner what it is for.
     """
 
     code: str

@@ -1,7 +1,7 @@
 """Whether a policy of the organisation would deny a resource: Azure Policy's conditions on our own bodies. Pure.
 
-Source: "Azure Policy definition structure". A condition that is not understood is taken not to hold: a preflight warns, the
-service decides.
+Source: "Azure Policy definition structure". A condition that is not understood is taken not to hold: a preflight warns,
+the service decides.
 """
 
 from __future__ import annotations

@@ -116,7 +116,8 @@ def _quotas(facts: Facts, plan: Plan) -> Iterator[Finding]:
         yield Finding(
             code="NameTaken",
             subject=name,
-            sentence=f"The name {name} for the Batch account is taken in {facts.location}, by an account that is not in this workspace.",
+            sentence=f"The name {name} for the Batch account is taken in {facts.location}, by an account that is "
+            f"not in this workspace.",
             remedy="It may be one that was deleted lately: try again in an hour, or ask the owner of that account.",
         )
 
@@ -132,7 +133,8 @@ def _policies(facts: Facts, plan: Plan) -> Iterator[Finding]:
                 yield Finding(
                     code="DeniedByPolicy",
                     subject=change.wanted.id,
-                    sentence=f"The policy '{title}' denies {kind_of(change.wanted.id)} {change.wanted.id.rsplit('/', 1)[1]}.",
+                    sentence=f"The policy '{title}' denies {kind_of(change.wanted.id)} "
+                    f"{change.wanted.id.rsplit('/', 1)[1]}.",
                     remedy="Ask the owner of the policy for an exemption of this workspace.",
                 )
 
@@ -152,6 +154,7 @@ def _locks(facts: Facts, plan: Plan) -> Iterator[Finding]:
             yield Finding(
                 code="Locked",
                 subject=str(lock.get("id")),
-                sentence=f"The lock '{lock.get('name')}' ({level}) on {str(lock.get('id')).split('/providers/Microsoft.Authorization')[0]} forbids it.",
+                sentence=f"The lock '{lock.get('name')}' ({level}) on "
+                f"{str(lock.get('id')).split('/providers/Microsoft.Authorization')[0]} forbids it.",
                 remedy="Remove the lock for the time, or ask whoever set it.",
             )

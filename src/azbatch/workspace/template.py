@@ -1,6 +1,7 @@
 """A plan as an ARM template, for organisations that deploy by pipeline. Pure.
 
-Source: "ARM template structure"; "Subscription deployments" (definitions live above the resource group, so in a nested deployment).
+Source: "ARM template structure"; "Subscription deployments" (definitions live above the resource group, so in a nested
+deployment).
 """
 
 from __future__ import annotations
@@ -18,8 +19,8 @@ DEFINITIONS = "azbatch-definitions"
 def template(plan: Plan, location: str) -> dict[str, Any]:
     """The wanted resources, to be deployed into the workspace's resource group.
 
-    Parts of others' resources (a storage rule, an identity) are not in it, since a template would replace the whole; they
-    are told under `outputs` to whoever runs the pipeline.
+    Parts of others' resources (a storage rule, an identity) are not in it, since a template would replace the whole;
+    they are told under `outputs` to whoever runs the pipeline.
     """
     own = [one.wanted for one in plan.changes if one.wanted.ownership is not Ownership.PART]
     above = [one for one in own if "/resourceGroups/" not in one.id]

@@ -48,7 +48,7 @@ def reach(plan: Plan) -> Iterator[str]:
     """What nodes reach before and after."""
     made = {one.wanted.code for one in plan.changes if one.verb is Verb.CREATE}
     yield "  before: there are no nodes" if "vn" in made else "  before: as after"
-    yield "  after:  Batch's node management and the workspace's storage account, by private ways; nothing else, in or out"
+    yield "  after:  Batch's node management and the workspace's storage, by private ways; nothing else, in or out"
 
 
 def costs(plan: Plan) -> Iterator[str]:

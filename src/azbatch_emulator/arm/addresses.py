@@ -97,8 +97,8 @@ def free(subnet_id: str, resources: Resources) -> Iterator[IPv4Address]:
 def resolve(name: str, network_id: str | None, region: str, resources: Resources) -> IPv4Address:
     """What a name resolves to, seen from a network (None: the internet): private zones linked to it come first.
 
-    Azure's public DNS answers `x.batch.azure.com` with an alias for `x.privatelink.batch.azure.com` where a private endpoint
-    exists; that name is looked up in the private zones linked to the network.
+    Azure's public DNS answers `x.batch.azure.com` with an alias for `x.privatelink.batch.azure.com` where a private
+    endpoint exists; that name is looked up in the private zones linked to the network.
     """
     lower = name.lower()
     for suffix in ("batch.azure.com", "blob.core.windows.net", "azurecr.io"):

@@ -292,7 +292,7 @@ class Arm:
         return found
 
     def make(self, text: str, body: Body, now: datetime) -> Resource:
-        """Store a resource as its provider completes it, at once and without asking for rights: the emulator's set-up."""
+        """Store a resource as its provider completes it, at once, without asking for rights: for set-up."""
         id = parse(text)
         kind = self._kind(id)
         nobody = Principal(object_id="", name="emulator", kind=PrincipalKind.SERVICE_PRINCIPAL)
@@ -409,7 +409,8 @@ class Arm:
             raise ArmRefused(
                 404,
                 "ParentResourceNotFound",
-                f"Failed to perform 'write' on resource(s) of type '{'/'.join(id.types)}', because the parent resource '{id.parent.text}' could not be found.",
+                f"Failed to perform 'write' on resource(s) of type '{'/'.join(id.types)}', because the parent "
+                f"resource '{id.parent.text}' could not be found.",
             )
         if id.resource_group and not id.type.lower().startswith("microsoft.authorization"):
             registered = self.store.get(
@@ -419,7 +420,8 @@ class Arm:
                 raise ArmRefused(
                     409,
                     "MissingSubscriptionRegistration",
-                    f"The subscription is not registered to use namespace '{id.namespace}'. See https://aka.ms/rps-not-found for how to register subscriptions.",
+                    f"The subscription is not registered to use namespace '{id.namespace}'. See "
+                    f"https://aka.ms/rps-not-found for how to register subscriptions.",
                 )
 
     def _check_locks(self, id: ResourceId, *, removes: bool) -> None:
@@ -437,7 +439,8 @@ class Arm:
                 raise ArmRefused(
                     409,
                     "ScopeLocked",
-                    f"The scope '{id.text}' cannot perform {verb} operation because following scope(s) are locked: '{lock.id.scope}'. Please remove the lock and try again.",
+                    f"The scope '{id.text}' cannot perform {verb} operation because following scope(s) are locked: "
+                    f"'{lock.id.scope}'. Please remove the lock and try again.",
                 )
 
     def _check_policy(self, id: ResourceId, body: Body) -> None:
@@ -481,7 +484,8 @@ class Arm:
                 raise ArmRefused(
                     409,
                     "AnotherOperationInProgress",
-                    f"Another operation on this or dependent resource is in progress. To retrieve status of the operation use uri: operations/{operation.id}.",
+                    f"Another operation on this or dependent resource is in progress. To retrieve status of the "
+                    f"operation use uri: operations/{operation.id}.",
                     headers={"Retry-After": "1"},
                 )
 
@@ -505,7 +509,9 @@ class Arm:
             raise ArmRefused(
                 403,
                 "AuthorizationFailed",
-                f"The client '{caller.name}' with object id '{caller.object_id}' does not have authorization to perform action '{action}' over scope '{scope}' or the scope is invalid. If access was recently granted, please refresh your credentials.",
+                f"The client '{caller.name}' with object id '{caller.object_id}' does not have authorization to "
+                f"perform action '{action}' over scope '{scope}' or the scope is invalid. If access was recently "
+                f"granted, please refresh your credentials.",
             )
 
     def _authorize_link(self, caller: Principal, id: ResourceId, linked: str, action: str, now: datetime) -> None:
@@ -513,7 +519,9 @@ class Arm:
             raise ArmRefused(
                 403,
                 "LinkedAuthorizationFailed",
-                f"The client '{caller.name}' with object id '{caller.object_id}' has permission to perform action '{_rbac_type(id)}/write' on scope '{id.text}'; however, it does not have permission to perform action(s) '{action}' on the linked scope(s) '{linked}' or the linked scope(s) are invalid.",
+                f"The client '{caller.name}' with object id '{caller.object_id}' has permission to perform action "
+                f"'{_rbac_type(id)}/write' on scope '{id.text}'; however, it does not have permission to perform "
+                f"action(s) '{action}' on the linked scope(s) '{linked}' or the linked scope(s) are invalid.",
             )
 
     # Reading
@@ -544,7 +552,8 @@ class Arm:
         return ArmRefused(
             404,
             "ResourceNotFound",
-            f"The Resource '{id.type}/{id.name}' under resource group '{id.resource_group}' was not found. For more details please go to https://aka.ms/ARMResourceNotFoundFix",
+            f"The Resource '{id.type}/{id.name}' under resource group '{id.resource_group}' was not found. For more "
+            f"details please go to https://aka.ms/ARMResourceNotFoundFix",
         )
 
     def _joined(self, resource: Resource, kind: Kind) -> dict[str, Any]:

@@ -1,7 +1,7 @@
 """What a network security group does with a packet. Pure.
 
-Source: "How network security groups filter network traffic": rules by priority, the first that matches decides; then the
-default rules.
+Source: "How network security groups filter network traffic": rules by priority, the first that matches decides; then
+the default rules.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Whether a node of a pool would come up in its network, and why not. Pure.
 
-Source: "Create an Azure Batch pool in a virtual network", "Use private endpoints with Azure Batch accounts", "Create a simplified
-node communication pool without public IP addresses".
+Source: "Create an Azure Batch pool in a virtual network", "Use private endpoints with Azure Batch accounts", "Create a
+simplified node communication pool without public IP addresses".
 """
 
 from __future__ import annotations
@@ -59,7 +59,8 @@ def connects(subnet: Resource, name: str, port: int, region: str, resources: Res
     if not verdict.passes:
         return Obstacle(
             code="NetworkSecurityGroupDenied",
-            message=f"The rule '{verdict.rule}' of the network security group keeps nodes from {name}:{port} ({address}).",
+            message=f"The rule '{verdict.rule}' of the network security group keeps nodes from {name}:{port} "
+            f"({address}).",
         )
     if not private and not _has_way_out(subnet, name):
         return Obstacle(
@@ -130,7 +131,8 @@ def _images(spec: Mapping[str, Any], subnet: Resource, region: str, resources: R
         ):
             found = Obstacle(
                 code="ServiceEndpointPolicyDenied",
-                message=f"The layers of {image} lie in storage accounts of Microsoft's, which the subnet's service endpoint "
+                message=f"The layers of {image} lie in storage accounts of Microsoft's, which the subnet's service "
+                f"endpoint "
                 "policy does not allow; give the registry a private endpoint.",
             )
         if found is not None:

@@ -29,7 +29,7 @@ AUDIENCES = (
 
 
 class ArmService:
-    """The tenant's ARM endpoint. `whose` names the principal of an object id; `changed` is awaited around each request."""
+    """The tenant's ARM endpoint. `whose` names an object id's principal; `changed` is awaited around each request."""
 
     def __init__(
         self,

@@ -45,7 +45,8 @@ def authenticate(
     tokens: Tokens,
     now: datetime,
 ) -> str | None:
-    """The object id of a token's principal, None for a shared key; or Refused: MissingRequiredHeader without Authorization, else AuthenticationFailed.
+    """The object id of a token's principal, None for a shared key; or Refused: MissingRequiredHeader without
+    Authorization, else AuthenticationFailed.
 
     `headers` has lower-case names. Source: "Authenticate requests to the Azure Batch service".
     """

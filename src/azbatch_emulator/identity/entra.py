@@ -1,6 +1,7 @@
 """Sign-in as Microsoft Entra has it: client credentials, device code, refresh tokens. Needs TLS, as clients do.
 
-Source: "Microsoft identity platform and the OAuth 2.0 device authorization grant flow", and its client credentials flow.
+Source: "Microsoft identity platform and the OAuth 2.0 device authorization grant flow", and its client credentials
+flow.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The instance metadata service (IMDS): tokens for a machine's identity, and what the machine is.
 
-Each principal and machine has one of its own at `/_identity/<name>/metadata/...`: what distinguishes machines on Azure is
-where they ask from, here it is the address they are given. Without a name it is the default identity's.
+Each principal and machine has one of its own at `/_identity/<name>/metadata/...`: what distinguishes machines on Azure
+is where they ask from, here it is the address they are given. Without a name it is the default identity's.
 Source: "How to use managed identities on an Azure VM to acquire an access token"; "Azure Instance Metadata Service".
 """
 

@@ -40,7 +40,7 @@ class Tokens:
     def mint(
         self, audience: str, subject: str, now: datetime, lifetime: timedelta = LIFETIME, *, name: str | None = None
     ) -> str:
-        """A token for `audience` (such as https://storage.azure.com) in the name of `subject`; a person has a `name`."""
+        """A token for `audience` (https://storage.azure.com, say) in the name of `subject`; people have a `name`."""
         claims = {
             "aud": audience,
             "iss": f"https://sts.windows.net/{self.tenant}/",

@@ -97,7 +97,8 @@ def _policy_definition_gone(edit: Edit) -> tuple[Put | Delete, ...]:
             raise ArmRefused(
                 400,
                 "PolicyDefinitionInUse",
-                f"The policy definition '{edit.id.name}' cannot be deleted because it is used by the policy assignment '{other.id.text}'.",
+                f"The policy definition '{edit.id.name}' cannot be deleted because it is used by the policy "
+                f"assignment '{other.id.text}'.",
             )
     return ()
 

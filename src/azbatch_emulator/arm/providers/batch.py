@@ -1,4 +1,4 @@
-"""Microsoft.Batch: accounts, their pools (those of the data plane), quotas. Source: REST, Batch Management 2024-07-01."""
+"""Microsoft.Batch: accounts, their pools (those of the data plane), quotas. Source: REST, Batch Management."""
 
 from __future__ import annotations
 
@@ -49,7 +49,8 @@ def _account(edit: Edit) -> Draft:
         raise ArmRefused(
             400,
             "SubscriptionQuotaExceeded",
-            f"The regional account quota of {ACCOUNT_QUOTA} Batch accounts for the specified subscription has been reached.",
+            f"The regional account quota of {ACCOUNT_QUOTA} Batch accounts for the specified subscription has been "
+            f"reached.",
         )
     properties = dict(edit.body.get("properties") or {})
     modes = properties.get("allowedAuthenticationModes")
@@ -106,7 +107,8 @@ def _gone(edit: Edit) -> tuple[Put | Delete, ...]:
             raise ArmRefused(
                 409,
                 "PrivateEndpointConnectionsExist",
-                f"The Batch account {edit.id.name} has private endpoint connections ({endpoint.id.name}); delete them first.",
+                f"The Batch account {edit.id.name} has private endpoint connections ({endpoint.id.name}); delete "
+                f"them first.",
             )
     return ()
 

@@ -57,7 +57,8 @@ def identity_of(edit: Edit) -> dict[str, Any]:
                 raise ArmRefused(
                     400,
                     "FailedIdentityOperation",
-                    f"Identity operation for resource '{edit.id.text}' failed with error 'Failed to perform resource identity operation. Status: 'BadRequest'. Response: the identity {id} was not found.'.",
+                    f"Identity operation for resource '{edit.id.text}' failed with error 'Failed to perform "
+                    f"resource identity operation. Status: 'BadRequest'. Response: the identity {id} was not found.'.",
                 )
             users[found.id.text] = {name: found.properties.get(name) for name in ("principalId", "clientId")}
         made["userAssignedIdentities"] = users

@@ -69,7 +69,8 @@ def _check_place(
         raise ArmRefused(
             400,
             "NetcfgInvalidSubnet",
-            f"Subnet '{name}' is not valid because its IP address range is outside the IP address range of virtual network '{vnet}'.",
+            f"Subnet '{name}' is not valid because its IP address range is outside the IP address range of virtual "
+            f"network '{vnet}'.",
         )
     if network.prefixlen > 29:
         raise ArmRefused(400, "NetcfgInvalidSubnet", f"Subnet '{name}' is not valid: the smallest subnet is a /29.")
@@ -78,7 +79,8 @@ def _check_place(
             raise ArmRefused(
                 400,
                 "NetcfgSubnetRangesOverlap",
-                f"Subnet '{name}' is not valid because its IP address range overlaps with that of an existing subnet '{other}' in virtual network '{vnet}'.",
+                f"Subnet '{name}' is not valid because its IP address range overlaps with that of an existing "
+                f"subnet '{other}' in virtual network '{vnet}'.",
             )
 
 
@@ -122,7 +124,8 @@ def _check_reference(id: str, edit: Edit) -> None:
         raise ArmRefused(
             400,
             "InvalidResourceReference",
-            f"Resource {id} referenced by resource {edit.id.text} was not found. Please make sure that the referenced resource exists, and that both resources are in the same region.",
+            f"Resource {id} referenced by resource {edit.id.text} was not found. Please make sure that the "
+            f"referenced resource exists, and that both resources are in the same region.",
         )
 
 
@@ -152,7 +155,8 @@ def _subnet_gone(edit: Edit) -> tuple[Put | Delete, ...]:
         raise ArmRefused(
             400,
             "InUseSubnetCannotBeDeleted",
-            f"Subnet {edit.id.name} is in use by {users[0]} and cannot be deleted. In order to delete the subnet, delete all the resources within the subnet. See aka.ms/deletesubnet.",
+            f"Subnet {edit.id.name} is in use by {users[0]} and cannot be deleted. In order to delete the subnet, "
+            f"delete all the resources within the subnet. See aka.ms/deletesubnet.",
         )
     return ()
 
@@ -175,7 +179,8 @@ def _network_gone(edit: Edit) -> tuple[Put | Delete, ...]:
             raise ArmRefused(
                 400,
                 "InUseVirtualNetworkCannotBeDeleted",
-                f"Virtual network {edit.id.name} is linked to the private DNS zone by {link.id.text} and cannot be deleted.",
+                f"Virtual network {edit.id.name} is linked to the private DNS zone by {link.id.text} and cannot be "
+                f"deleted.",
             )
     return ()
 
@@ -216,7 +221,8 @@ def _address_available(edit: Edit) -> Answer:
     raise ArmRefused(
         400,
         "PrivateIPAddressNotInAnySubnet",
-        f"Private static IP address {wanted} does not belong to the range of any subnet of the virtual network {edit.id.name}.",
+        f"Private static IP address {wanted} does not belong to the range of any subnet of the virtual network "
+        f"{edit.id.name}.",
     )
 
 
@@ -263,7 +269,8 @@ def _rule(edit: Edit) -> Draft:
             raise ArmRefused(
                 400,
                 "SecurityRuleConflict",
-                f"Security rule {edit.id.name} conflicts with rule {other.id.name}. Rules cannot have the same Priority and Direction.",
+                f"Security rule {edit.id.name} conflicts with rule {other.id.name}. Rules cannot have the same "
+                f"Priority and Direction.",
             )
     if edit.before is None and len(others) >= MOST_RULES:
         raise ArmRefused(
@@ -295,7 +302,8 @@ def _check_ports(text: str, where: str) -> None:
         raise ArmRefused(
             400,
             "SecurityRuleInvalidPortRange",
-            f"Security rule has invalid Port range. Value provided: {text} ({where}). Value should be an integer OR integer range with '-' delimiter. Valid range 0-65535.",
+            f"Security rule has invalid Port range. Value provided: {text} ({where}). Value should be an integer OR "
+            f"integer range with '-' delimiter. Valid range 0-65535.",
         )
 
 
@@ -308,7 +316,8 @@ def _group(edit: Edit) -> Draft:
             raise ArmRefused(
                 400,
                 "SecurityRuleConflict",
-                f"Security rule {rule.get('name')} conflicts with rule {seen[place]}. Rules cannot have the same Priority and Direction.",
+                f"Security rule {rule.get('name')} conflicts with rule {seen[place]}. Rules cannot have the same "
+                f"Priority and Direction.",
             )
         seen[place] = str(rule.get("name"))
     return Draft(body=edit.body)
@@ -320,7 +329,9 @@ def _group_gone(edit: Edit) -> tuple[Put | Delete, ...]:
             raise ArmRefused(
                 400,
                 "InUseNetworkSecurityGroupCannotBeDeleted",
-                f"Network security group {edit.id.text} cannot be deleted because it is in use by the following resources: {subnet.id.text}. In order to delete the Network security group, remove the association with the resource(s).",
+                f"Network security group {edit.id.text} cannot be deleted because it is in use by the following "
+                f"resources: {subnet.id.text}. In order to delete the Network security group, remove the "
+                f"association with the resource(s).",
             )
     return ()
 
@@ -385,7 +396,8 @@ def _interface_gone(edit: Edit) -> tuple[Put | Delete, ...]:
             raise ArmRefused(
                 400,
                 "NicInUse",
-                f"Network Interface {edit.id.text} is used by existing resource {machine.id.text}. In order to delete the network interface, it must be dissociated from the resource.",
+                f"Network Interface {edit.id.text} is used by existing resource {machine.id.text}. In order to "
+                f"delete the network interface, it must be dissociated from the resource.",
             )
     return ()
 

@@ -29,7 +29,8 @@ def full(subnet: str) -> ArmRefused:
     return ArmRefused(
         400,
         "SubnetIsFull",
-        f"Subnet {subnet.rsplit('/', 1)[-1]} with address prefix is already full: subnet {subnet} does not have enough capacity for 1 IP addresses.",
+        f"Subnet {subnet.rsplit('/', 1)[-1]} with address prefix is already full: subnet {subnet} does not have "
+        f"enough capacity for 1 IP addresses.",
     )
 
 
@@ -119,7 +120,7 @@ def _endpoint(edit: Edit) -> Draft:
 
 
 def _address(edit: Edit, subnet: str) -> str:
-    """The endpoint keeps the address it has, or takes the first free one that no endpoint under way has been promised."""
+    """The endpoint keeps the address it has, or takes the first that is neither used nor promised."""
     if edit.before is not None:
         return str(edit.before.properties["customDnsConfigs"][0]["ipAddresses"][0])
     promised = {
@@ -217,7 +218,8 @@ def _zone(edit: Edit) -> Draft:
         raise ArmRefused(
             400,
             "LocationNotAvailableForResourceType",
-            "The provided location is not available for resource type 'Microsoft.Network/privateDnsZones'; it is 'global'.",
+            "The provided location is not available for resource type 'Microsoft.Network/privateDnsZones'; it is "
+            "'global'.",
         )
     return Draft(body=edit.body)
 
@@ -227,7 +229,8 @@ def _zone_gone(edit: Edit) -> tuple[Put | Delete, ...]:
         raise ArmRefused(
             409,
             "CannotDeleteResource",
-            f"Can not delete resource before nested resources are deleted: the zone {edit.id.name} has virtual network links.",
+            f"Can not delete resource before nested resources are deleted: the zone {edit.id.name} has virtual "
+            f"network links.",
         )
     return ()
 
@@ -249,7 +252,8 @@ def _link(edit: Edit) -> Draft:
             raise ArmRefused(
                 400,
                 "BadRequest",
-                f"A virtual network cannot be linked to multiple zones with overlapping namespaces. You tried to link virtual network with '{edit.id.parent.name}' and '{zone.name}' zones.",
+                f"A virtual network cannot be linked to multiple zones with overlapping namespaces. You tried to "
+                f"link virtual network with '{edit.id.parent.name}' and '{zone.name}' zones.",
             )
     return Draft(body=edit.body)
 

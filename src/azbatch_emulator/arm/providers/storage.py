@@ -20,7 +20,10 @@ def _name_fault(name: str, resources: Resources, own: str = "") -> tuple[str, st
     if not _NAME.match(name):
         return (
             "AccountNameInvalid",
-            f"{name} is not a valid storage account name. Storage account name must be between 3 and 24 characters in length and use numbers and lower-case letters only.",
+            (
+                f"{name} is not a valid storage account name. Storage account name must be between 3 and 24 characters "
+                f"in length and use numbers and lower-case letters only."
+            ),
         )
     if any(one.id.name.lower() == name.lower() and one.id.key != own for one in resources.of_type(TYPE)):
         return "StorageAccountAlreadyTaken", f"The storage account named {name} is already taken."
@@ -65,7 +68,8 @@ def _network_rule(rule: Mapping[str, Any], edit: Edit) -> dict[str, Any]:
         raise ArmRefused(
             400,
             "NetworkAclsValidationFailure",
-            f"Validation of network acls failure: SubnetsHaveNoServiceEndpointsConfigured: subnets {subnet.id.text} do not have ServiceEndpoints for Microsoft.Storage resources configured.",
+            f"Validation of network acls failure: SubnetsHaveNoServiceEndpointsConfigured: subnets {subnet.id.text} "
+            f"do not have ServiceEndpoints for Microsoft.Storage resources configured.",
         )
     return {"action": "Allow", "state": "Succeeded", **rule, "id": subnet.id.text}
 
