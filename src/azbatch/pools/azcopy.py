@@ -16,7 +16,7 @@ _URL = re.compile(r"^https?://[^/?#]+/[^?#]+$")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Azcopy:
-    """`url` is the blob's, without any signature, `sha256` the program's; `identity` is the resource id that reads it."""
+    """`url` is the blob's, without any signature; `sha256` the program's; `identity` is a resource id and reads it."""
 
     url: str
     sha256: str
