@@ -118,7 +118,7 @@ IMAGES = [{settings.container!r}]
 
 def main() -> int:
     helper = NextflowHelper()
-    helper.check_images(IMAGES)
+    helper.check_before_run(PIPELINE, CONFIG, IMAGES)
     with helper.own_pool(POOL, vm_size=VM_SIZE, nodes=NODES, spot=SPOT, images=IMAGES):
         return helper.run_nextflow(PIPELINE, CONFIG, sys.argv[1:])
 

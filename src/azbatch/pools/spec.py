@@ -50,6 +50,7 @@ class PoolSpec:
     formula: str | None = None
     interval: str = "PT5M"
     pack: bool = True
+    containers: bool = False
     container_images: tuple[str, ...] = ()
     registries: tuple[Registry, ...] = ()
     identity: str | None = None
@@ -134,7 +135,7 @@ class PoolSpec:
         }
         if self.os_disk_gb is not None:
             machine["osDisk"] = {"diskSizeGB": self.os_disk_gb}
-        if self.container_images:
+        if self.containers or self.container_images:
             registries = [
                 {
                     "registryServer": registry.server,
@@ -144,7 +145,7 @@ class PoolSpec:
             ]
             machine["containerConfiguration"] = {
                 "type": "dockerCompatible",
-                "containerImageNames": list(self.container_images),
+                **({"containerImageNames": list(self.container_images)} if self.container_images else {}),
                 **({"containerRegistries": registries} if registries else {}),
             }
         return machine
