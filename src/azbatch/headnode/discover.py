@@ -60,12 +60,14 @@ def discover(
     Raises ConfigurationError with all that is missing or there twice.
     """
     known = {name: environment.get(variable, "").rstrip("/") for name, variable in VARIABLES.items()}
-    if not (known["account_url"] and known["storage_url"]):
+    known["region"] = known["region"] or _region_of(known["account_url"])
+    placed = known["account_url"] and known["storage_url"]
+    if not (placed and known["region"]):
         compute = metadata() or {}
         known["subscription"] = known["subscription"] or str(compute.get("subscriptionId", ""))
         known["resource_group"] = known["resource_group"] or str(compute.get("resourceGroupName", ""))
         known["region"] = known["region"] or str(compute.get("location", ""))
-        arm = reader() if known["subscription"] and known["resource_group"] else None
+        arm = reader() if not placed and known["subscription"] and known["resource_group"] else None
         if arm is not None:
             for name, value in _found(arm, known["subscription"], known["resource_group"]).items():
                 known[name] = known[name] or value
@@ -76,11 +78,11 @@ def discover(
     ]
     if faults:
         raise ConfigurationError(faults)
-    region = known["region"] or _region_of(known["account_url"])
+    known["region"] = known["region"] or _region_of(known["account_url"])
     return Workspace(
         account_name=environment.get("AZBATCH_ACCOUNT_NAME") or _label(known["account_url"]),
         storage_name=_label(known["storage_url"]),
-        **{**known, "region": region},
+        **known,
     )
 
 
