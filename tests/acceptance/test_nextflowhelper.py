@@ -207,7 +207,7 @@ def test_the_helper_is_its_own_manual(node: HeadNode) -> None:
         "c = h.get_config()['azure']; assert 'accountKey' not in str(c); print(c['batch']['accountName']); "
         "p = h.create_batch_pool('by-helper', scenario='pending-tasks', nodes=3); print(p.verdict); "
         "h.delete_batch_pool('by-helper'); print([x['id'] for x in h.list_batch_pools() if x['id'] == 'by-helper']); "
-        "print(len(h.list_image_types()) > 0); print(h.get_container_client('c1').exists())"
+        "print(len(h.list_image_types()) > 0); print(h.get_container_client('nothing-there').exists())"
     )
     done = node.python("-c", code)
     assert done.returncode == 0, done.stderr
