@@ -15,7 +15,7 @@ from email.utils import parsedate_to_datetime
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from azbatch.errors import AzbatchError
+from azbatch.errors import AzbatchError, ServiceError
 
 MOST_SKEW = 300.0  # seconds; beyond it tokens and signatures are refused
 LEAST_FREE_MB = 2000
@@ -109,7 +109,19 @@ def look() -> list[Item]:
     for what, url in (("Batch's name", place.account_url), ("storage's name", place.storage_url)):
         host = urlsplit(url).hostname or ""
         items.append(judge_name(what, host, _addresses(host)))
+    if compute is None and os.environ.get("AZURE_TOKEN_CREDENTIALS", "").lower() == "managedidentitycredential":
+        # The clients would look for it for half a minute.
+        return [*items, *(_unasked(what) for what in ("identity and Batch", "storage"))]
     return [*items, *_services(place.account_url, place.storage_url)]
+
+
+def _unasked(what: str) -> Item:
+    return Item(
+        what=what,
+        ok=False,
+        found="not asked: there is no identity.",
+        remedy="Switch the machine's identity on (the owner: azbatch workspace enable).",
+    )
 
 
 def _services(account_url: str, storage_url: str) -> list[Item]:
@@ -125,8 +137,11 @@ def _services(account_url: str, storage_url: str) -> list[Item]:
         try:
             date = ask() or date
             items.append(Item(what=what, ok=True, found="answers, and lets this machine in."))
-        except AzbatchError as error:
+        except ServiceError as error:
             items.append(Item(what=what, ok=False, found=str(error)))
+            if error.code == "NoIdentity":
+                items.append(_unasked("storage"))
+                break
     return [*items, judge_clock(date, datetime.now(UTC))]
 
 
