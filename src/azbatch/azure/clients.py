@@ -50,4 +50,4 @@ def resource_manager(credential: TokenCredential) -> Any:
         arm = importlib.import_module("azbatch.azure.arm")
     except ModuleNotFoundError:
         raise AzbatchError("This installation of azbatch cannot ask Azure Resource Manager: install it anew.") from None
-    return arm.ArmClient(credential)
+    return arm.ArmClient(credential=credential)
