@@ -82,8 +82,9 @@ def matches(rule: Any, transport: Transport, address: str, port: int) -> bool:
         return False
     wanted = properties.get("destinationAddressPrefixes") or [properties["destinationAddressPrefix"]]
     inside = ipaddress.ip_address(address) in ipaddress.ip_network(NETWORK[0])
+    public = not inside and not address.startswith("10.")
     for prefix in wanted:
-        if prefix == "*" or (prefix == "VirtualNetwork" and inside) or (prefix == "Internet" and not inside):
+        if prefix == "*" or (prefix == "VirtualNetwork" and inside) or (prefix == "Internet" and public):
             return True
         if prefix[0].isdigit() and ipaddress.ip_address(address) in ipaddress.ip_network(prefix):
             return True

@@ -14,6 +14,7 @@ from azbatch.network.model import Json, Transport
 from azbatch.network.rules import port_ranges, prefixes
 
 LAST_ADDRESS, LAST_PORT = 2**32 - 1, 65535
+PRIVATE = tuple(ipaddress.IPv4Network(text) for text in ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16"))
 Interval = tuple[int, int]  # both ends included
 Tags = Mapping[str, Sequence[str]]  # service tag -> CIDRs, where they are known
 
@@ -127,10 +128,13 @@ def decide(rules: Sequence[Compiled], packet: Packet) -> Decision:
 
 
 def default_tags(network_prefixes: Sequence[str]) -> dict[str, list[str]]:
-    """The tags whose addresses are known without asking: the network's own, the rest of the world, the probe's."""
+    """The tags whose addresses are known without asking: the network's own, the public internet, the probe's.
+
+    Internet is what is outside of the network and public: private addresses elsewhere are in neither.
+    """
     inside = [ipaddress.IPv4Network(prefix) for prefix in network_prefixes]
     outside = [ipaddress.IPv4Network("0.0.0.0/0")]
-    for network in inside:
+    for network in (*inside, *PRIVATE):
         outside = [part for whole in outside for part in _without(whole, network)]
     return {
         "VirtualNetwork": [str(network) for network in inside],
