@@ -119,8 +119,10 @@ def test_from_sign_in_to_open_and_closed(site: Site) -> None:
     without = site.run("allow", "192.0.2.7", "--reason", "data", sign_in=site.may_not)
     assert without.returncode == 1
     assert "AuthorizationFailed" in without.stderr
+    assert "Network Contributor" in without.stderr
     assert site.rules() == ["deny-out"]
-    (site.folder / "state/azbatch/tokens.json").unlink()
+    assert site.run("sign-out").stdout == "Signed out.\n"
+    assert not (site.folder / "state/azbatch/tokens.json").exists()
     opened = site.run("allow", "192.0.2.7", "--reason", "data", "--for", "8h", sign_in=site.may)
     assert opened.returncode == 0, opened.stderr
     assert "enter the code" in opened.stderr

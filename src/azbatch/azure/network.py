@@ -6,10 +6,11 @@ Source: Network Security Groups and Security Rules, api-version 2024-05-01.
 from __future__ import annotations
 
 import socket
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any, Protocol
 
-from azbatch.errors import AzbatchError
+from azbatch.errors import AzbatchError, ServiceError
 
 API_VERSION = "2024-05-01"
 Body = Mapping[str, Any]
@@ -83,17 +84,34 @@ class SecurityGroup:
         return [dict(rule) for rule in found]
 
     def put_rule(self, name: str, properties: Json) -> None:
-        self._arm.put(f"{self.id}/securityRules/{name}", API_VERSION, {"properties": properties})
+        with self._rights():
+            self._arm.put(f"{self.id}/securityRules/{name}", API_VERSION, {"properties": properties})
 
     def delete_rule(self, name: str) -> None:
-        self._arm.delete(f"{self.id}/securityRules/{name}", API_VERSION)
+        with self._rights():
+            self._arm.delete(f"{self.id}/securityRules/{name}", API_VERSION)
 
     def tags(self) -> Mapping[str, str]:
         return {str(name): str(value) for name, value in (self._body().get("tags") or {}).items()}
 
     def merge_tags(self, tags: Mapping[str, str]) -> None:
         """The group's own update replaces all tags, so the others are sent too; Network Contributor suffices for it."""
-        self._arm.patch(self.id, API_VERSION, {"tags": {**self.tags(), **tags}})
+        with self._rights():
+            self._arm.patch(self.id, API_VERSION, {"tags": {**self.tags(), **tags}})
+
+    @contextmanager
+    def _rights(self) -> Iterator[None]:
+        try:
+            yield
+        except ServiceError as error:
+            if error.code not in {"AuthorizationFailed", "LinkedAuthorizationFailed"}:
+                raise
+            raise ServiceError(
+                f"Whoever signed in may not change {self.name} ({error.code}): ask the workspace's owner for the role "
+                "Network Contributor on it, or use another account after `azbatch network sign-out`.",
+                code=error.code,
+                status=error.status,
+            ) from error
 
 
 def _prefixes(subnet: Body) -> list[str]:

@@ -136,9 +136,9 @@ def allow(
     from azbatch.network.targets import parse_targets
 
     asked = manage.Asked(target=target, port=port, protocol=protocol, reason=reason, lasting=lasting(for_))
+    # What is wrong with the request is told before anyone has to sign in.
+    manage.planned(asked, region="REGION", who="", now=datetime.now(UTC), resolve=resolve)
     region = group.region
-    # What is wrong with the request is told before anyone has to wait or is warned.
-    manage.planned(asked, region=region, who="", now=datetime.now(UTC), resolve=resolve)
     openings = manage.allow(group, asked, who=who(), now=datetime.now(UTC), resolve=resolve)
     for warning in dict.fromkeys(t.warning for t in parse_targets(target, region) if t.warning):
         note(f"Note: {warning}")
@@ -258,6 +258,17 @@ def refresh(group: SecurityGroup, who: Callable[[], str], as_json: bool) -> None
         click.echo(f"{entry['what'].capitalize()}: {entry['rule']}.")
     if not done:
         click.echo("Everything is up to date.")
+
+
+@command.command("sign-out")
+def sign_out() -> None:
+    """Forget who signed in on this machine as you; the next change asks again."""
+    from azbatch.azure.device_code import cache_path
+
+    path = cache_path()
+    there = path.exists()
+    path.unlink(missing_ok=True)
+    click.echo("Signed out." if there else "Nobody was signed in.")
 
 
 @command.command("log")
