@@ -35,7 +35,7 @@ def test_the_python_of_the_head_node_page(azbatch_emulator: Emulator, tmp_path: 
 @pytest.mark.parametrize("page", PAGES)
 def test_every_command_on_a_page_exists(page: str) -> None:
     """Each `azbatch GROUP COMMAND` with its options is one that the command line has."""
-    found = re.findall(r"azbatch (headnode|network|nextflow|pool) ([a-z]+)([^`\n#>|]*)", (DOCS / page).read_text())
+    found = re.findall(r"azbatch (headnode|network|nextflow|pool) ([a-z-]+)([^`\n#>|]*)", (DOCS / page).read_text())
     assert len(found) >= 5
     for group_name, name, rest in found:
         group = cli.get_command(click.Context(cli), group_name)

@@ -139,12 +139,11 @@ LOCK = Vendors.lock
 def test_what_cannot_be_downloaded_is_told(machine: Machine) -> None:
     """The address, and what to do about it."""
     pins = dict(machine.vendors.pins)
-    machine.vendors.pins["azcopy"] = replace(pins["azcopy"], url="https://downloads.example/gone")
-    del machine.vendors.files["azcopy"]
-    machine.vendors.answer = lambda path: None if "gone" in path else Vendors.answer(machine.vendors, path)  # type: ignore[method-assign]
+    machine.vendors.pins["java"] = replace(pins["java"], url="https://downloads.example/gone")
+    machine.vendors.answer = lambda path: None  # type: ignore[method-assign]
     done = machine.run()
     assert done.returncode == 1
-    assert "azcopy could not be downloaded from" in done.stdout
+    assert "java could not be downloaded from" in done.stdout
     assert "--from-bundle" in done.stdout
 
 

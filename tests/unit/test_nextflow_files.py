@@ -150,15 +150,14 @@ def test_what_strict_scripts_may_not_have(text: str, says: str) -> None:
 
 
 @pytest.mark.skipif(not HAS_PARSER, reason="groovy-parser is not installed")
-@pytest.mark.parametrize("settings", VARIANTS)
-def test_a_groovy_parser_takes_the_files(settings: Settings) -> None:
-    """An independent parser of Groovy accepts both files, and refuses one that is broken."""
-    from groovy_parser.parser import parse_groovy_content  # type: ignore[import-not-found, unused-ignore]
+def test_a_groovy_parser_takes_the_files() -> None:
+    """An independent parser of Groovy accepts both files, odd values and all, and refuses what is broken."""
+    from groovy_parser.parser import parse_groovy_content
 
-    for text in (render.config(settings), render.pipeline()):
+    for text in (render.config(VARIANTS[3]), render.pipeline()):
         parse_groovy_content(text)
     with pytest.raises(Exception, match=r"."):
-        parse_groovy_content(render.config(settings).replace("}", "", 1).replace("azure {", "azure {{ ("))
+        parse_groovy_content("azure {{ (\n")
 
 
 def test_files_that_exist_are_kept(tmp_path: Path) -> None:
