@@ -106,7 +106,11 @@ def site(azbatch_emulator: Emulator, tmp_path: Path, monkeypatch: pytest.MonkeyP
     for name, value in azbatch_emulator.environment().items():
         monkeypatch.setenv(name, value)
     credentials.entra.cache_clear()
-    yield Site(azbatch_emulator, tmp_path)
+    made = Site(azbatch_emulator, tmp_path)
+    yield made
+    # The client has no close of its own, and a connection left open is a warning when the emulator stops.
+    made.client._connected()._pipeline._transport.session.close()
+    credentials.entra().close()
     credentials.entra.cache_clear()
 
 
@@ -139,6 +143,25 @@ def test_from_sign_in_to_open_and_closed(site: Site) -> None:
         assert closed.returncode == 0, closed.stderr
     assert site.rules() == ["deny-out"]
     assert site.client.get(site.group, VERSION)["tags"]["o"] == "x"
+
+
+def test_the_workspace_is_found_by_its_tags(site: Site) -> None:
+    """The workspace's storage, and the group with our tag; the workspace's own group, without it, is not taken."""
+    from azbatch.headnode.discover import discover
+
+    body = site.client.get(site.group, VERSION)
+    site.client.patch(site.group, VERSION, {"tags": {**body["tags"], "azbatch-workspace": "x"}})
+    account = f"{site.scope}/providers/Microsoft.Batch/batchAccounts/b{uuid.uuid4().hex[:8]}"
+    site.client.put(
+        account, "2024-07-01", {"location": "westeurope", "tags": {"azbatch-workspace": "x"}, "properties": {}}
+    )
+    _, _, subscription, _, group = site.scope.split("/")
+    compute = {"subscriptionId": subscription, "resourceGroupName": group, "location": "westeurope"}
+    found = discover({}, lambda: compute, lambda: site.client)
+    assert found.security_group_id.lower() == site.group.lower()
+    assert found.subnet_id.endswith("/virtualNetworks/batch/subnets/default")
+    assert found.account_url.startswith("https://")
+    assert found.storage_name
 
 
 @settings(deadline=None)
