@@ -10,9 +10,12 @@ import click
 GROUPS = {
     "demo": ("azbatch.cli.demo", "Run the demonstration: a variant-calling workflow on the emulator."),
     "emulator": ("azbatch.cli.emulator", "Run Azure Batch and Blob storage on this machine."),
+    "headnode": ("azbatch.cli.headnode", "Prepare and check a head node."),
     "job": ("azbatch.cli.job", "List, show, read and delete jobs."),
-    "workspace": ("azbatch.cli.workspace", "Turn Batch on in a workspace, privately; check it; take it away."),
+    "network": ("azbatch.cli.network", "See and change what nodes may reach."),
+    "nextflow": ("azbatch.cli.nextflow", "Write and check what Nextflow needs."),
     "pool": ("azbatch.cli.pool", "List, create, show, resize and delete pools."),
+    "workspace": ("azbatch.cli.workspace", "Turn Batch on in a workspace, privately; check it; take it away."),
 }
 
 

@@ -13,6 +13,7 @@ from azbatch.errors import AzbatchError, ConfigurationError
 
 if TYPE_CHECKING:
     from azbatch.azure.batch import BatchAccount
+    from azbatch.pools.scenarios import Scaling
     from azbatch.pools.watch import Assessment
 
 
@@ -80,10 +81,28 @@ def show(account: BatchAccount, pool_id: str, as_json: bool) -> None:
     help="Dedicated nodes (most of them with --autoscale).",
 )
 @click.option("--spot", type=click.IntRange(0), default=0, help="Spot nodes.")
-@click.option("--autoscale", is_flag=True, help="Scale with the waiting tasks, from 0 to --nodes.")
+@click.option("--autoscale", is_flag=True, help="The same as --scenario pending-tasks.")
+@click.option(
+    "--scenario",
+    type=click.Choice(["pending-tasks", "workday", "fixed"]),
+    help="Scale from 0 to --nodes: with the waiting tasks; so too but keep --daytime nodes in --hours; all or none.",
+)
+@click.option("--daytime", type=click.IntRange(0), default=1, show_default=True, help="Nodes kept in working hours.")
+@click.option("--hours", default="8-18", show_default=True, help="Working hours, Monday to Friday.")
+@click.option("--utc-offset", type=float, default=0.0, show_default=True, help="Hours that your clock is ahead of UTC.")
+@click.option("--spot-share", type=click.FloatRange(0, 1), default=0.0, help="Share of spot nodes, with a scenario.")
 @click.option("--slots", type=click.IntRange(1, 256), help="Task slots a node; default: its cores.")
 @click.option("--image", help="publisher:offer:sku of a supported image; default: the newest verified Ubuntu.")
 @click.option("--container-image", multiple=True, help="A container image to pull ahead; may be given again.")
+@click.option("--registry", multiple=True, help="SERVER[=IDENTITY_ID]: a registry, read by the nodes' identity.")
+@click.option("--os-disk-gb", type=int, help="Size of the disk where Docker keeps its images.")
+@click.option("--start-task", help="A command line that every node runs first, as administrator.")
+@click.option(
+    "--azcopy",
+    nargs=3,
+    metavar="URL SHA256 IDENTITY_ID",
+    help="Put azcopy on every node, from this blob, read by this identity.",
+)
 @click.option("--subnet-id", help="Resource id of the nodes' subnet; such nodes get no public IP.")
 @click.option("--wait/--no-wait", default=True, help="Wait until a node is usable.")
 @account_options
@@ -95,6 +114,8 @@ def create(account: BatchAccount, pool_id: str, wait: bool, as_json: bool, **opt
     spec = _spec(account, pool_id, options)
     manage.create(account, spec)
     note(f"Pool '{pool_id}' of {spec.vm_size} with {spec.slots} slots a node is being made.")
+    if spec.formula is not None:
+        note(f"It scales: {_scaling(options).words()}")
     if wait and (spec.dedicated or spec.spot):
         try:
             manage.wait_until_ready(account, pool_id, progress=_Said())
@@ -107,8 +128,9 @@ def create(account: BatchAccount, pool_id: str, wait: bool, as_json: bool, **opt
 
 
 def _spec(account: BatchAccount, pool_id: str, options: dict[str, Any]) -> Any:
-    from azbatch.pools import formula, images, vm_sizes
-    from azbatch.pools.spec import PoolSpec
+    from azbatch.pools import images, vm_sizes
+    from azbatch.pools.azcopy import Azcopy
+    from azbatch.pools.spec import PoolSpec, Registry
 
     if options["vm_size"]:
         size = vm_sizes.find(options["vm_size"])
@@ -118,7 +140,8 @@ def _spec(account: BatchAccount, pool_id: str, options: dict[str, Any]) -> Any:
         ).size
     wanted = options["container_image"]
     image = images.choose(account.supported_images(), options["image"], containers=bool(wanted), now=datetime.now(UTC))
-    scaled = options["autoscale"]
+    scaled = bool(options["scenario"] or options["autoscale"])
+    azcopy = options["azcopy"]
     return PoolSpec(
         id=pool_id,
         vm_size=size.name,
@@ -126,11 +149,115 @@ def _spec(account: BatchAccount, pool_id: str, options: dict[str, Any]) -> Any:
         slots=options["slots"] or size.cores,
         dedicated=0 if scaled else options["nodes"],
         spot=0 if scaled else options["spot"],
-        formula=formula.pending_tasks(most=max(1, options["nodes"])) if scaled else None,
+        formula=_scaling(options).formula() if scaled else None,
         container_images=tuple(wanted),
+        registries=tuple(
+            Registry(server=server, identity=identity or None)
+            for server, _, identity in (text.partition("=") for text in options["registry"])
+        ),
         subnet_id=options["subnet_id"],
+        start_task=options["start_task"],
+        os_disk_gb=options["os_disk_gb"],
+        azcopy=Azcopy(url=azcopy[0], sha256=azcopy[1].lower(), identity=azcopy[2]) if azcopy else None,
         metadata={"azbatch": "pool"},
     )
+
+
+def _scaling(options: dict[str, Any]) -> Scaling:
+    import re
+
+    from azbatch.pools.scenarios import Scaling, Scenario
+
+    hours = re.fullmatch(r"(\d{1,2})-(\d{1,2})", options["hours"])
+    if hours is None:
+        raise ConfigurationError([f"'{options['hours']}' are no working hours such as 8-18."])
+    return Scaling(
+        scenario=Scenario(options["scenario"] or "pending-tasks"),
+        most=options["nodes"],
+        daytime=options["daytime"],
+        begin=int(hours[1]),
+        end=int(hours[2]),
+        utc_offset=options["utc_offset"],
+        spot_share=options["spot_share"],
+    )
+
+
+@command.command("sizes")
+@click.option("--cores", type=click.IntRange(1), default=1, show_default=True, help="Cores that one job needs.")
+@click.option("--memory-mb", type=click.IntRange(0), default=0, help="Memory that one job needs, MiB.")
+@click.option("--disk-mb", type=click.IntRange(0), default=0, help="Local disk that one job needs, MiB.")
+@click.option("--gpus", type=click.IntRange(0), default=0, help="GPUs that one job needs.")
+@json_option
+def sizes(cores: int, memory_mb: int, disk_mb: int, gpus: int, as_json: bool) -> None:
+    """The VM size that would be chosen, and why each other was not."""
+    from azbatch.pools import vm_sizes
+
+    choice = vm_sizes.smallest_fitting(cores=cores, memory_mb=memory_mb, disk_mb=disk_mb, gpus=gpus)
+    reasons = {
+        size.name: choice.excluded.get(size.name, "fits, but is larger than needed")
+        for size in vm_sizes.VM_SIZES
+        if size.name != choice.size.name
+    }
+    if as_json:
+        print_json({"chosen": choice.size.name, "others": reasons})
+        return
+    click.echo(f"{choice.size.name}: {choice.size.cores} cores, {choice.size.memory_mb} MB, {choice.size.gpus} GPUs.")
+    print_table(("OTHER", "WHY NOT"), list(reasons.items()))
+
+
+@command.command("images")
+@account_options
+@json_option
+def list_images(account: BatchAccount, as_json: bool) -> None:
+    """The images that the service supports for nodes."""
+    from azbatch.pools.images import name_of
+
+    images = account.supported_images()
+    if as_json:
+        print_json(images)
+        return
+    rows = [
+        (
+            name_of(image),
+            image["verificationType"],
+            "yes" if "DockerCompatible" in image.get("capabilities", ()) else "no",
+            str(image.get("batchSupportEndOfLife") or "")[:10],
+        )
+        for image in images
+    ]
+    print_table(("IMAGE", "VERIFIED", "CONTAINERS", "SUPPORT ENDS"), rows)
+
+
+@command.command("watch")
+@click.argument("pool_id")
+@click.option("--timeout", type=click.FloatRange(0), default=1800.0, show_default=True, help="Seconds.")
+@account_options
+def watch(account: BatchAccount, pool_id: str, timeout: float) -> None:
+    """Say what happens to a pool until a node is usable; exit code 1, with the reason, where none will be."""
+    from azbatch.pools import manage
+
+    manage.wait_until_ready(account, pool_id, timeout=timeout, progress=_Said())
+
+
+@command.command("evaluate")
+@click.argument("pool_id")
+@click.option("--formula", "file", type=click.File(), help="A file with a formula to try; default: the pool's own.")
+@account_options
+@json_option
+def evaluate(account: BatchAccount, pool_id: str, file: Any, as_json: bool) -> None:
+    """What the pool's autoscale formula, or another, would ask for now; nothing changes."""
+    text = file.read() if file else account.get_pool(pool_id).get("autoScaleFormula")
+    if not text:
+        raise ConfigurationError([f"Pool '{pool_id}' does not scale: give --formula FILE to try one."])
+    run = account.evaluate_autoscale(pool_id, text)
+    if as_json:
+        print_json(run)
+        return
+    if run.get("error"):
+        details = "; ".join(str(item.get("value")) for item in run["error"].get("values") or ())
+        raise AzbatchError(f"The formula fails: {details or run['error'].get('message')}")
+    for part in str(run.get("results", "")).split(";"):
+        click.echo(part)
 
 
 class _Said:

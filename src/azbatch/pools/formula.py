@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 INTERVAL = "PT5M"  # the shortest the service allows
 
 
@@ -20,17 +22,73 @@ def pending_tasks(
         raise ValueError(f"the spot share is between 0 and 1, not {spot_share}")
     return "\n".join(
         (
-            f"slotsPerTask = {slots_per_task:g};",
-            "known = $PendingTasks.Count() > 0;",
-            "recent = $PendingTasks.GetSamplePercent(TimeInterval_Minute * 5) < 70",
-            "  ? max(0, $PendingTasks.GetSample(1))",
-            "  : max($PendingTasks.GetSample(1), avg($PendingTasks.GetSample(TimeInterval_Minute * 5)));",
-            # Targets are truncated, so nearly one is added to round up.
-            f"needed = known ? recent * slotsPerTask / $TaskSlotsPerNode + 0.999 : {first};",
+            *_recent(),
+            *_needed(slots_per_task, first),
             f"wanted = max({least}, min({most}, needed));",
             *_targets(spot_share),
             "$NodeDeallocationOption = taskcompletion;",
         )
+    )
+
+
+def workday(
+    *,
+    most: int,
+    daytime: int,
+    begin: int,
+    end: int,
+    utc_offset: timedelta = timedelta(),
+    spot_share: float = 0.0,
+    slots_per_task: float = 1.0,
+) -> str:
+    """`pending_tasks`, but at least `daytime` nodes from hour `begin` to `end`, Monday to Friday, at `utc_offset`."""
+    if not 0 <= daytime <= most:
+        raise ValueError(f"daytime {daytime} and most {most} are no range of nodes")
+    if not 0 <= begin < end <= 24:
+        raise ValueError(f"{begin} to {end} are no working hours")
+    return "\n".join(
+        (
+            *_recent(),
+            *_needed(slots_per_task, 0),
+            # The service's clock is UTC.
+            f"here = time() + TimeInterval_Minute * {utc_offset.total_seconds() / 60:g};",
+            f"atWork = here.weekday >= 1 && here.weekday <= 5 && here.hour >= {begin} && here.hour < {end};",
+            f"wanted = max(atWork ? {daytime} : 0, min({most}, needed));",
+            *_targets(spot_share),
+            "$NodeDeallocationOption = taskcompletion;",
+        )
+    )
+
+
+def fixed(*, nodes: int, spot_share: float = 0.0) -> str:
+    """All `nodes` while tasks wait or run, none when there were none for five minutes."""
+    if nodes < 1:
+        raise ValueError(f"{nodes} nodes are too few")
+    return "\n".join(
+        (
+            *_recent(),
+            f"wanted = known && recent > 0 ? {nodes} : 0;",
+            *_targets(spot_share),
+            "$NodeDeallocationOption = taskcompletion;",
+        )
+    )
+
+
+def _recent() -> tuple[str, ...]:
+    """`known`: whether there are samples; `recent`: tasks waiting or running, the larger of now and five minutes."""
+    return (
+        "known = $PendingTasks.Count() > 0;",
+        "recent = $PendingTasks.GetSamplePercent(TimeInterval_Minute * 5) < 70",
+        "  ? max(0, $PendingTasks.GetSample(1))",
+        "  : max($PendingTasks.GetSample(1), avg($PendingTasks.GetSample(TimeInterval_Minute * 5)));",
+    )
+
+
+def _needed(slots_per_task: float, first: int) -> tuple[str, ...]:
+    return (
+        f"slotsPerTask = {slots_per_task:g};",
+        # Targets are truncated, so nearly one is added to round up.
+        f"needed = known ? recent * slotsPerTask / $TaskSlotsPerNode + 0.999 : {first};",
     )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
-from azbatch.errors import AzbatchError
+from azbatch.errors import AzbatchError, ServiceError
 from azbatch.pools.ports import PoolPort
 from azbatch.pools.spec import PoolSpec
 from azbatch.pools.watch import Assessment, Verdict, assess
@@ -38,8 +38,23 @@ def wait_until_ready(
         if now.verdict is Verdict.READY:
             return now
         if now.verdict is Verdict.FAILED:
-            raise AzbatchError(" ".join(now.lines))
+            raise AzbatchError(" ".join([*now.lines, *start_task_output(port, pool_id)]))
         if clock() - started > timeout:
             raise AzbatchError(f"{' '.join(now.lines)} No node became usable within {timeout:g} s.")
         sleep(pause)
         pause = min(pause * 1.5, 10.0)
+
+
+def start_task_output(port: PoolPort, pool_id: str, last: int = 2000) -> list[str]:
+    """What the start task said at its end on the first node where it failed; nothing where none can be read."""
+    for node in port.list_nodes(pool_id):
+        if node.get("state") != "starttaskfailed":
+            continue
+        for name in ("stderr.txt", "stdout.txt"):
+            try:
+                text = port.read_node_file(pool_id, str(node["id"]), f"startup/{name}", last).decode(errors="replace")
+            except ServiceError:
+                continue
+            if text.strip():
+                return [f"Its {name} ends:\n{text.strip()}"]
+    return []

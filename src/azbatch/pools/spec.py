@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
+import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from azbatch.errors import ConfigurationError
+from azbatch.pools.azcopy import Azcopy
 
 Json = dict[str, Any]
 _ID = re.compile(r"^[A-Za-z0-9_-]{1,64}$")
@@ -34,7 +36,9 @@ class PoolSpec:
     """A pool to be made. `image` is an entry of the service's supported images; node counts are targets.
 
     With a `formula` the pool scales by it (every `interval`, ISO 8601, at least PT5M) and the counts are not sent.
-    `identity` and `subnet_id` are ARM resource ids. `slots` are task slots a node.
+    `identity` and `subnet_id` are ARM resource ids. `slots` are task slots a node. `os_disk_gb` is the size of the
+    operating system's disk, where Docker keeps its images. `azcopy` is put on every node before `start_task`, a command
+    line, runs.
     """
 
     id: str
@@ -46,12 +50,15 @@ class PoolSpec:
     formula: str | None = None
     interval: str = "PT5M"
     pack: bool = True
+    containers: bool = False
     container_images: tuple[str, ...] = ()
     registries: tuple[Registry, ...] = ()
     identity: str | None = None
     subnet_id: str | None = None
     public_ip: bool = False
     start_task: str | None = None
+    azcopy: Azcopy | None = None
+    os_disk_gb: int | None = None
     metadata: Mapping[str, str] = field(default_factory=dict)
 
     def faults(self) -> list[str]:
@@ -65,7 +72,15 @@ class PoolSpec:
             found.append(f"A pool cannot have {min(self.dedicated, self.spot)} nodes.")
         if self.subnet_id is not None and not _SUBNET.match(self.subnet_id):
             found.append(f"'{self.subnet_id}' is no resource id of a subnet.")
-        for identity in (self.identity, *(registry.identity for registry in self.registries)):
+        if self.os_disk_gb is not None and not 30 <= self.os_disk_gb <= 4095:
+            found.append(f"An operating system disk has 30 to 4095 GB, not {self.os_disk_gb}.")
+        if self.azcopy is not None:
+            found += self.azcopy.faults()
+        for identity in (
+            *([self.azcopy.identity] if self.azcopy else []),
+            self.identity,
+            *(registry.identity for registry in self.registries),
+        ):
             if identity is not None and not _IDENTITY.match(identity):
                 found.append(f"'{identity}' is no resource id of a user-assigned identity.")
         return found
@@ -87,14 +102,22 @@ class PoolSpec:
         network = self._network()
         if network:
             body["networkConfiguration"] = network
-        if self.start_task is not None:
+        command = self._start_command()
+        if command is not None:
             body["startTask"] = {
-                "commandLine": self.start_task,
+                "commandLine": command,
+                **({"resourceFiles": [self.azcopy.resource_file()]} if self.azcopy else {}),
                 "waitForSuccess": True,
                 "maxTaskRetryCount": 1,
                 "userIdentity": {"autoUser": {"scope": "pool", "elevationLevel": "admin"}},
             }
         return body
+
+    def _start_command(self) -> str | None:
+        if self.azcopy is None:
+            return self.start_task
+        steps = self.azcopy.command() + (f" && {self.start_task}" if self.start_task else "")
+        return f"/bin/bash -c {shlex.quote(steps)}"
 
     def _scale(self) -> Json:
         if self.formula is None:
@@ -110,7 +133,9 @@ class PoolSpec:
             "imageReference": self.image["imageReference"],
             "nodeAgentSKUId": self.image["nodeAgentSKUId"],
         }
-        if self.container_images:
+        if self.os_disk_gb is not None:
+            machine["osDisk"] = {"diskSizeGB": self.os_disk_gb}
+        if self.containers or self.container_images:
             registries = [
                 {
                     "registryServer": registry.server,
@@ -120,7 +145,7 @@ class PoolSpec:
             ]
             machine["containerConfiguration"] = {
                 "type": "dockerCompatible",
-                "containerImageNames": list(self.container_images),
+                **({"containerImageNames": list(self.container_images)} if self.container_images else {}),
                 **({"containerRegistries": registries} if registries else {}),
             }
         return machine

@@ -1,0 +1,1 @@
+"""The head node: prepared by one script, and told where its workspace is."""
