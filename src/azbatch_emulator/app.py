@@ -28,6 +28,7 @@ from azbatch_emulator.journal import Journal
 from azbatch_emulator.profile import Profile
 from azbatch_emulator.runners import Runner
 from azbatch_emulator.tenant import Tenant
+from azbatch_emulator.tls import write_private
 
 ARM_PATHS = ("/subscriptions", "/providers", "/tenants", "/metadata/endpoints")
 
@@ -36,7 +37,7 @@ class Site:
     """Everything that one emulator serves. All methods belong to the event loop's thread.
 
     `runner` makes the runner of an account and tells where its nodes' files lie; `open_door` opens one more address;
-    `journal` names the file of an account's journal, None for none.
+    `journal` names the file of an account's journal, None for none; `tenant_file` is where the tenant survives.
     """
 
     def __init__(
@@ -49,6 +50,7 @@ class Site:
         runner: Callable[[Account], tuple[Runner, Path | None]],
         journal: Callable[[Account], Path | None],
         open_door: Callable[[ASGIApp], str],
+        tenant_file: Path | None = None,
     ) -> None:
         self._tokens, self._clock, self._speed = tokens, clock, speed
         self._runner, self._journal, self._open_door = runner, journal, open_door
@@ -60,10 +62,31 @@ class Site:
             speed=speed,
             open_account=self._open_account,
         )
+        self._tenant_file, self._saved = tenant_file, b""
+        if tenant_file is not None and tenant_file.exists():
+            self.tenant.restore(tenant_file.read_bytes())
         self.service = self._open_account(account)
         self.tenant.adopt(self.service)
         self.entra = Entra(tokens, clock.now, self.tenant)
-        self.arm = ArmService(self.tenant.arm, tokens, clock.now, self.tenant.whose, self.tenant.reconcile)
+        self.arm = ArmService(self.tenant.arm, tokens, clock.now, self.tenant.whose, self.changed)
+
+    async def begin(self) -> None:
+        """Serve the accounts that an earlier process left."""
+        await self.changed()
+
+    async def changed(self) -> None:
+        """After what may have changed the tenant: its accounts are served, and it will survive the process."""
+        await self.tenant.reconcile()
+        if self._tenant_file is not None:
+            saved = self.tenant.saved()
+            if saved != self._saved:
+                write_private(self._tenant_file, saved)
+                self._saved = saved
+
+    async def reset(self) -> None:
+        """An empty tenant again: only the built-in account."""
+        self.tenant.forget()
+        await self.changed()
 
     def _open_account(self, account: Account) -> BatchService:
         runner, nodes = self._runner(account)

@@ -50,6 +50,10 @@ class TenantSite(Protocol):
 
     def whereabouts(self, who: str) -> dict[str, Any]: ...
 
+    async def reset(self) -> None: ...
+
+    async def changed(self) -> None: ...
+
     def batch_url(self, account_id: str, who: str) -> str | None: ...
 
 
@@ -59,11 +63,15 @@ class TenantRoutes:
     def __init__(self, site: TenantSite, environment: Callable[[], dict[str, str]]) -> None:
         self._site, self._environment = site, environment
 
+    async def reset(self) -> None:
+        await self._site.reset()
+
     async def workspace(self, body: Mapping[str, Any]) -> Mapping[str, Any]:
         """Make a workspace to start from."""
         made: dict[str, Any] = self._site.tenant.create_workspace(
             str(body["name"]), body.get("subscription"), str(body.get("location") or "westeurope")
         )
+        await self._site.changed()
         return made
 
     async def person(self, body: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -72,6 +80,7 @@ class TenantRoutes:
         who = tenant.add_person(str(body["name"]), secret=body.get("secret"))
         if body.get("role"):
             tenant.grant(who.object_id, str(body["role"]), str(body["scope"]))
+        await self._site.changed()
         return {"name": who.name, "object_id": who.object_id, "client_id": who.client_id}
 
     async def environment(self, body: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -152,6 +161,8 @@ def routes(control: Control) -> list[Route]:
         await control.engine.reset()
         await asyncio.to_thread(control.wipe, bool(body.get("storage", True)))
         control.counts.clear()
+        if control.tenant is not None:
+            await control.tenant.reset()
         return {}
 
     async def shutdown(_body: Any) -> Mapping[str, Any]:

@@ -156,7 +156,9 @@ class Emulator:
             runner=lambda one: self._runner(tokens, one),
             journal=self._journal,
             open_door=listeners.open,
+            tenant_file=self._folder.tenant if self._durable else None,
         )
+        await site.begin()
         try:
             yield site.app(control.routes(self._control(site)))
         finally:

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import socket
 import threading
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from concurrent.futures import Future
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
@@ -71,6 +71,17 @@ class Listeners:
         for server, _ in self._servers.values():
             server.should_exit = True
         await asyncio.gather(*(task for _, task in self._servers.values()), return_exceptions=True)
+        await drop_connections(server for server, _ in self._servers.values())
+
+
+async def drop_connections(servers: Iterable[uvicorn.Server]) -> None:
+    """End what clients keep open: closing TLS waits for a peer that may not be listening any more."""
+    for server in servers:
+        for connection in list(server.server_state.connections):
+            transport = getattr(connection, "transport", None)
+            if transport is not None:
+                transport.abort()
+    await asyncio.sleep(0)
 
 
 def config(app: ASGIApp, scheme: str, tls: Tls) -> uvicorn.Config:
@@ -144,9 +155,16 @@ class ServerThread:
             await self._stop.wait()
 
     @contextlib.asynccontextmanager
+    async def _dropping(self, servers: Iterable[uvicorn.Server]) -> AsyncIterator[None]:
+        try:
+            yield
+        finally:
+            await drop_connections(servers)
+
+    @contextlib.asynccontextmanager
     async def _listening(self, app: ASGIApp) -> AsyncIterator[None]:
         servers = {scheme: _Server(config(app, scheme, self._tls)) for scheme in self._sockets}
-        async with asyncio.TaskGroup() as group:
+        async with self._dropping(servers.values()), asyncio.TaskGroup() as group:
             for scheme, server in servers.items():
                 group.create_task(server.serve(sockets=[self._sockets[scheme]]))
             for server in servers.values():

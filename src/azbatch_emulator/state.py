@@ -8,6 +8,7 @@ import hashlib
 import json
 import os
 import secrets
+import shutil
 import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
@@ -56,6 +57,7 @@ class StateFolder:
         self.token_key = self.root / "token.key"
         self.log = self.root / "emulator.log"
         self.journal = self.root / "world.sqlite"
+        self.tenant = self.root / "tenant.pickle"
         self._lock = self.root / "emulator.lock"
         self._secrets = self.root / "secrets.json"
         self._record = self.root / "emulator.json"
@@ -122,6 +124,8 @@ class StateFolder:
         """Forget pools, jobs and tasks; only while no emulator runs here."""
         for suffix in ("", "-wal", "-shm"):
             self.journal.with_name(self.journal.name + suffix).unlink(missing_ok=True)
+        self.tenant.unlink(missing_ok=True)
+        shutil.rmtree(self.root / "accounts", ignore_errors=True)
 
     def drop_record(self) -> None:
         self._record.unlink(missing_ok=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import pickle
 import re
 from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
@@ -26,6 +27,7 @@ from azbatch_emulator.arm.registry import PROVIDERS
 from azbatch_emulator.arm.roles import BY_NAME
 from azbatch_emulator.batch import decode
 from azbatch_emulator.batch.service import BatchService
+from azbatch_emulator.errors import EmulatorError
 from azbatch_emulator.identity.directory import Identity
 from azbatch_emulator.identity.metadata import SUBJECT, default_instance
 from azbatch_emulator.pool_bodies import to_arm, to_data_plane
@@ -33,6 +35,7 @@ from azbatch_emulator.records import DeallocationOption, Fault, Pool, Refused
 
 MACHINE = "Microsoft.Compute/virtualMachines"
 OWNER = "owner"
+FORMAT = 1
 
 
 class Tenant:
@@ -75,6 +78,12 @@ class Tenant:
         """The ARM id of the built-in Batch account."""
         return f"{self.default_group}/providers/{batch.ACCOUNT}/{self.account.name}"
 
+    def forget(self) -> None:
+        """Begin anew."""
+        self.arm.store.clear()
+        self.arm.operations, self.arm.revoked, self.people = {}, [], {}
+        self._found()
+
     def adopt(self, service: BatchService) -> None:
         """Let the built-in account be served by `service`."""
         self.services[self.default_id.lower()] = service
@@ -98,6 +107,25 @@ class Tenant:
         body = {"properties": {"principalId": object_id, "roleDefinitionId": definition, "scope": scope}}
         id = f"{scope}/providers/Microsoft.Authorization/roleAssignments/{self._new_id()}"
         self.arm.put(id, body, self._now() - self.arm.propagation)
+
+    # What survives the process
+
+    def saved(self) -> bytes:
+        """All of the tenant: resources, operations under way, people."""
+        arm = self.arm
+        return pickle.dumps((FORMAT, list(arm.store), arm.operations, arm.revoked, self.people), protocol=5)
+
+    def restore(self, saved: bytes) -> None:
+        """Be as when `saved` was made. Raises EmulatorError where another version made it."""
+        found = pickle.loads(saved)  # noqa: S301 - our own file, writable by its owner only
+        if found[0] != FORMAT:
+            raise EmulatorError(
+                "The tenant was saved by another version of the emulator; forget it with: azbatch emulator reset"
+            )
+        _, resources, self.arm.operations, self.arm.revoked, self.people = found
+        self.arm.store.clear()
+        for resource in resources:
+            self.arm.store.put(resource)
 
     # Who there is
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import zlib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -102,7 +103,7 @@ def emulator() -> Iterator[Emulator]:
 @pytest.fixture
 def place(emulator: Emulator, request: pytest.FixtureRequest) -> Place:
     """A fresh workspace in the emulator's subscription."""
-    return make(emulator, f"w{abs(hash(request.node.name)) % 10**8}")
+    return make(emulator, f"w{zlib.crc32(request.node.name.encode()):08x}")
 
 
 def make(emulator: Emulator, name: str) -> Place:

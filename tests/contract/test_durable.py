@@ -153,6 +153,19 @@ def _until(condition: object) -> None:
         assert time.monotonic() < end
 
 
+def test_a_workspace_survives(tmp_path: Path) -> None:
+    """Resources, people and further Batch accounts are there again, until a reset."""
+    with Emulator(state=tmp_path, storage=False, runner="instant") as emulator:
+        emulator.control("workspace", name="lab")
+        before = emulator.control("dump")
+    with Emulator(state=tmp_path, storage=False, runner="instant") as emulator:
+        assert emulator.control("dump") == before
+        assert "AZURE_POD_IDENTITY_AUTHORITY_HOST" in emulator.environment("lab-researcher")
+        emulator.control("reset")
+        assert [id for id in before if "/resourcegroups/lab" in id]
+        assert not [id for id in emulator.control("dump") if "/resourcegroups/lab" in id]
+
+
 def test_a_state_of_another_shape_is_one_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """An upgrade that changed the records says so, and what to do; it does not guess."""
     with Emulator(state=tmp_path, storage=False, runner="instant"):

@@ -194,6 +194,7 @@ def test_a_pool_made_anew_by_another_stays() -> None:
         ("another-host/1/5", True),
         (f"{this_process().split('/')[0]}/{os.getpid()}/1", False),
     ],
+    ids=["no owner", "this process", "another host", "an earlier process of this id"],
 )
 def test_whose_a_pool_is_that_is_there(owner: str, taken: bool) -> None:
     """Of someone else, of a living process, or of another machine: refused. Of a dead process of this one: replaced."""

@@ -32,7 +32,7 @@ def differences(wanted: Any, found: Any, path: str = "") -> Iterator[Difference]
             return
         for name, inner in wanted.items():
             yield from differences(inner, found.get(name), f"{path}.{name}" if path else name)
-    elif isinstance(wanted, list | tuple) and wanted and all(isinstance(one, Mapping) for one in wanted):
+    elif _of_objects(wanted, found):
         for one in wanted:
             partner = _partner(one, found or ())
             label = f"{path}[{one.get('name') or one.get('id') or one.get('service') or ''}]"
@@ -42,6 +42,14 @@ def differences(wanted: Any, found: Any, path: str = "") -> Iterator[Difference]
                 yield from differences(one, partner, label)
     elif not _same(wanted, found):
         yield Difference(path=path, found=found, wanted=wanted)
+
+
+def _of_objects(wanted: Any, found: Any) -> bool:
+    """Whether these are lists of objects, which may hold others' besides ours; lists of values are whole."""
+    if not isinstance(wanted, list | tuple):
+        return False
+    held = wanted or (found if isinstance(found, list | tuple) else ())
+    return bool(held) and all(isinstance(one, Mapping) for one in held)
 
 
 def _partner(one: Mapping[str, Any], others: Any) -> Mapping[str, Any] | None:
@@ -63,11 +71,7 @@ def merged(wanted: Any, found: Any) -> Any:
     """`found` with `wanted` written into it: what others added stays."""
     if isinstance(wanted, Mapping) and isinstance(found, Mapping):
         return {**found, **{name: merged(inner, found.get(name)) for name, inner in wanted.items()}}
-    if (
-        isinstance(wanted, list | tuple)
-        and isinstance(found, list | tuple)
-        and all(isinstance(one, Mapping) for one in wanted)
-    ):
+    if _of_objects(wanted, found) and isinstance(found, list | tuple):
         partners = [(_partner(one, found), one) for one in wanted]
         held = [partner for partner, _ in partners if partner is not None]
         return [
