@@ -4,8 +4,10 @@ account.
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import random
+import ssl
 import uuid
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -16,11 +18,12 @@ from starlette.routing import BaseRoute, Mount
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from azbatch_emulator.account import Account
-from azbatch_emulator.arm.reach import network_of
+from azbatch_emulator.arm.reach import network_of, subnet_of
 from azbatch_emulator.arm.wire import ArmService
 from azbatch_emulator.batch.service import BatchService, Door
 from azbatch_emulator.clock import Clock
 from azbatch_emulator.engine import Engine
+from azbatch_emulator.gateway import Gateway
 from azbatch_emulator.identity import metadata
 from azbatch_emulator.identity.entra import Entra
 from azbatch_emulator.identity.tokens import Tokens
@@ -51,9 +54,13 @@ class Site:
         journal: Callable[[Account], Path | None],
         open_door: Callable[[ASGIApp], str],
         tenant_file: Path | None = None,
+        open_storage: Callable[[str], str] | None = None,
+        trust: ssl.SSLContext | None = None,
     ) -> None:
         self._tokens, self._clock, self._speed = tokens, clock, speed
         self._runner, self._journal, self._open_door = runner, journal, open_door
+        self._open_storage, self._trust = open_storage, trust
+        self._storages: dict[str, asyncio.Task[str]] = {}
         self._doors: dict[tuple[str, str | None], str] = {}
         self.tenant = Tenant(
             account=account,
@@ -133,14 +140,43 @@ class Site:
             return lambda: self.tenant.is_open(account)
         return lambda: self.tenant.private_endpoint(account, network) == endpoint
 
+    def storage_url(self, account_id: str, who: str) -> str | None:
+        """Where a storage account of the tenant answers a machine, or somebody outside; None without storage."""
+        account = self.tenant.arm.store.get(account_id)
+        if account is None or self._open_storage is None or self._trust is None:
+            return None
+        machine = self.tenant.machine(who)
+        subnet = subnet_of(machine, self.tenant.arm.store) if machine else None
+        key = (account.id.key, f"blob/{subnet}")
+        if key not in self._doors:
+            name = account.id.name
+
+            async def backend() -> str:
+                return await self._storage(name)
+
+            gateway = Gateway(account.id.text, subnet, self.tenant, self._tokens, self._clock.now, backend, self._trust)
+            self._doors[key] = self._open_door(gateway)
+        return f"{self._doors[key]}/{account.id.name}"
+
+    async def _storage(self, name: str) -> str:
+        """The Azurite of an account, started when it is first needed."""
+        assert self._open_storage is not None
+        if name not in self._storages:
+            self._storages[name] = asyncio.ensure_future(asyncio.to_thread(self._open_storage, name))
+        return await asyncio.shield(self._storages[name])
+
     def whereabouts(self, who: str) -> dict[str, Any]:
-        """The addresses that someone's environment needs: the Batch account of a machine's workspace, if it has one."""
+        """The addresses that someone's environment needs: Batch and storage of a machine's workspace."""
         machine = self.tenant.machine(who)
         found: dict[str, Any] = {}
         for account in self.tenant.arm.store.of_type("Microsoft.Batch/batchAccounts"):
             same = machine is not None and account.id.resource_group == machine.id.resource_group
             if same and (url := self.batch_url(account.id.text, who)):
                 found["AZBATCH_ACCOUNT_URL"] = url
+        for account in self.tenant.arm.store.of_type("Microsoft.Storage/storageAccounts"):
+            same = machine is not None and account.id.resource_group == machine.id.resource_group
+            if same and (url := self.storage_url(account.id.text, who)):
+                found |= {"AZBATCH_STORAGE_URL": url, "SNAKEMAKE_STORAGE_AZBLOB_ENDPOINT_URL": url}
         return found
 
     async def close(self) -> None:

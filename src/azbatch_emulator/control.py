@@ -56,6 +56,8 @@ class TenantSite(Protocol):
 
     def batch_url(self, account_id: str, who: str) -> str | None: ...
 
+    def storage_url(self, account_id: str, who: str) -> str | None: ...
+
 
 class TenantRoutes:
     """`environment` are the variables of the default identity, which those of others are made from."""
@@ -96,8 +98,9 @@ class TenantRoutes:
         return {**variables, **found, "AZURE_POD_IDENTITY_AUTHORITY_HOST": host}
 
     async def address(self, body: Mapping[str, Any]) -> Mapping[str, Any]:
-        """Where a Batch account (ARM id) answers, seen by someone."""
-        return {"url": self._site.batch_url(str(body["account"]), str(body.get("who") or ""))}
+        """Where a Batch or storage account (ARM id) answers, seen by someone."""
+        account, who = str(body["account"]), str(body.get("who") or "")
+        return {"url": self._site.batch_url(account, who) or self._site.storage_url(account, who)}
 
     async def dump(self, _body: Any) -> Mapping[str, Any]:
         """All of ARM, fit for comparing."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import ssl
 import tempfile
 import threading
 from collections.abc import AsyncIterator, Callable, Mapping
@@ -67,7 +68,9 @@ class Emulator:
         self._ports = (http_port, https_port, blob_port)
         self.account, self.storage_account = account, storage_account
         self.stop_requested = threading.Event()
+        self._site: Any = None
         self._azurite: AzuriteProcess | None = None
+        self._more_storage: list[AzuriteProcess] = []
         self._exit = contextlib.ExitStack()
 
     def __enter__(self) -> Self:
@@ -123,19 +126,31 @@ class Emulator:
         return folder
 
     def _start_storage(self, stack: contextlib.ExitStack) -> None:
-        self._azurite = AzuriteProcess(
-            directory=self._folder.blobs,
-            cache=cache_directory(),
-            account=self.storage_account,
-            key=self.storage_key,
-            tls=self._tls,
-            port=self._ports[2],
-            node_path=self._node_path,
-            marker={MARKER: f"{self._folder.owner}/azurite/"},
-            progress=self._progress,
+        self._azurite = self._new_azurite(
+            self._folder.blobs, self.storage_account, self.storage_key, self._ports[2], self._progress
         )
         stack.callback(self._azurite.stop)
+        stack.callback(self._stop_more_storage)
         self._azurite.start()
+
+    def _new_azurite(
+        self, directory: Path, account: str, key: str, port: int, progress: Progress = lambda _text: None
+    ) -> AzuriteProcess:
+        return AzuriteProcess(
+            directory=directory,
+            cache=cache_directory(),
+            account=account,
+            key=key,
+            tls=self._tls,
+            port=port,
+            node_path=self._node_path,
+            marker={MARKER: f"{self._folder.owner}/azurite/"},
+            progress=progress,
+        )
+
+    def _stop_more_storage(self) -> None:
+        while self._more_storage:
+            self._more_storage.pop().stop()
 
     @contextlib.asynccontextmanager
     async def _application(self) -> AsyncIterator[ASGIApp]:
@@ -148,7 +163,7 @@ class Emulator:
         account = Account(self.account, self.account_key)
         tokens = Tokens.load(self._folder.token_key, account.tenant)
         listeners = Listeners(self._tls)
-        site = Site(
+        site = self._site = Site(
             account=account,
             tokens=tokens,
             clock=RealClock(),
@@ -157,6 +172,8 @@ class Emulator:
             journal=self._journal,
             open_door=listeners.open,
             tenant_file=self._folder.tenant if self._durable else None,
+            open_storage=self._open_storage if self._with_storage else None,
+            trust=ssl.create_default_context(cafile=str(self._tls.authority)),
         )
         await site.begin()
         try:
@@ -164,6 +181,22 @@ class Emulator:
         finally:
             await listeners.close()
             await site.close()
+
+    def _pool_identity(self, account: Account, pool_id: str) -> str:
+        """Where the nodes of a pool of the tenant find their identity: none, where the pool has none."""
+        from azbatch_emulator.identity.metadata import PREFIX as IDENTITY
+
+        name = self._site.tenant.pool_identity(account, pool_id)
+        return f"{IDENTITY}/{name or 'none'}"
+
+    def _open_storage(self, name: str) -> str:
+        """Start the Azurite of a storage account of the tenant: its address. Called on a thread."""
+        from azbatch_emulator.arm.providers.storage import account_key
+
+        azurite = self._new_azurite(self._folder.root / "storage" / name, name, account_key(name, 1), 0)
+        azurite.start()
+        self._more_storage.append(azurite)
+        return azurite.url
 
     def _journal(self, account: Account) -> Path | None:
         if not self._durable:
@@ -185,7 +218,7 @@ class Emulator:
         surroundings = Surroundings(
             account=account.name,
             account_url=self.https_url if mine else f"https://{account.name}.{account.location}.batch.azure.com",
-            identity_url=self.http_url,
+            identity_url=lambda pool: self.http_url if mine else f"{self.http_url}{self._pool_identity(account, pool)}",
             ca_bundle=self._tls.bundle,
             storage_url=self._azurite.url if self._azurite else None,
             token=lambda resource: str(tokens.mint(resource, SUBJECT, datetime.now(UTC))),

@@ -125,7 +125,8 @@ class StateFolder:
         for suffix in ("", "-wal", "-shm"):
             self.journal.with_name(self.journal.name + suffix).unlink(missing_ok=True)
         self.tenant.unlink(missing_ok=True)
-        shutil.rmtree(self.root / "accounts", ignore_errors=True)
+        for name in ("accounts", "storage"):
+            shutil.rmtree(self.root / name, ignore_errors=True)
 
     def drop_record(self) -> None:
         self._record.unlink(missing_ok=True)

@@ -291,9 +291,56 @@ class Tenant:
         obstacle = reach.node_obstacle(pool.spec, found, self.arm.store) if found else None
         return None if obstacle is None else Fault(code=obstacle.code, message=obstacle.message)
 
+    def pool_identity(self, account: Account, pool_id: str) -> str | None:
+        """The name of the first user-assigned identity of a pool."""
+        service = self.services.get(self.account_id(account).lower())
+        pool = service.engine.world.pools.get(pool_id.lower()) if service else None
+        users = (pool.spec.get("identity") or {}).get("userAssignedIdentities") if pool else None
+        return str(users[0]["resourceId"]).rsplit("/", 1)[-1] if users else None
+
     def may_join(self, object_id: str, subnet_id: str) -> bool:
         """Whether someone may put machines into a subnet."""
         return self.arm.permitted(self.whose(object_id), batch.JOIN, subnet_id, self._now())
+
+    # Storage accounts
+
+    def storage_reached(self, account_id: str, subnet_id: str | None) -> bool:
+        """Whether an account lets callers of a subnet in, and the subnet's endpoint policy lets them out to it."""
+        account = self.arm.store.get(account_id)
+        if account is None:
+            return False
+        subnet = self.arm.store.get(subnet_id) if subnet_id else None
+        if subnet is not None and not self._policy_allows(subnet, account):
+            return False
+        rules = account.properties.get("networkAcls") or {}
+        if account.properties.get("publicNetworkAccess") == "Disabled":
+            return False
+        if rules.get("defaultAction", "Allow") == "Allow":
+            return True
+        named = {str(rule.get("id", "")).lower() for rule in rules.get("virtualNetworkRules") or ()}
+        return subnet is not None and subnet.id.key in named
+
+    def _policy_allows(self, subnet: Resource, account: Resource) -> bool:
+        policies = [str(one.get("id", "")) for one in subnet.properties.get("serviceEndpointPolicies") or ()]
+        if not policies:
+            return True
+        kind = "Microsoft.Network/serviceEndpointPolicies/serviceEndpointPolicyDefinitions"
+        allowed = {
+            str(one).lower()
+            for policy in policies
+            for definition in self.arm.store.of_type(kind, policy)
+            for one in definition.properties.get("serviceResources") or ()
+        }
+        return any(account.id.lies_in(one) for one in allowed)
+
+    def storage_permits(self, account_id: str, container: str, object_id: str, action: str, *, data: bool) -> bool:
+        """Whether someone's roles allow an action on a container of an account."""
+        scope = f"{account_id}/blobServices/default/containers/{container}" if container else account_id
+        return self.arm.permitted(self.whose(object_id), action, scope, self._now(), data=data)
+
+    def storage_takes_keys(self, account_id: str) -> bool:
+        found = self.arm.store.get(account_id)
+        return found is not None and bool(found.properties.get("allowSharedKeyAccess", True))
 
     # A workspace to start from
 
@@ -322,8 +369,10 @@ class Tenant:
             "properties": {
                 "addressPrefix": f"10.{20 + number}.0.0/26",
                 "networkSecurityGroup": {"id": f"{network}/networkSecurityGroups/{name}-nsg"},
+                "serviceEndpoints": [{"service": "Microsoft.Storage"}],
             },
         }
+        home = {"id": f"{network}/virtualNetworks/{name}-vnet/subnets/default", "action": "Allow"}
         rule = {
             "priority": 1000,
             "direction": "Inbound",
@@ -352,7 +401,7 @@ class Tenant:
             ),
             (
                 f"{group}/providers/Microsoft.Storage/storageAccounts/{storage}",
-                {**at, "properties": {"networkAcls": {"defaultAction": "Deny"}}},
+                {**at, "properties": {"networkAcls": {"defaultAction": "Deny", "virtualNetworkRules": [home]}}},
             ),
         ]
         for machine, identity in ((f"{name}-head", {"type": "SystemAssigned"}), (f"{name}-desk", None)):

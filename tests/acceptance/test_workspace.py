@@ -71,7 +71,7 @@ def client(url: str, who: Any = None) -> ArmClient:
 
 
 def credential(emulator: Emulator, who: str) -> ManagedIdentityCredential:
-    """What a process on that machine, or of that person, signs in with."""
+    """What a process on that machine, or of that person, signs in with; msal reads the address at each first use."""
     host = emulator.environment(who)["AZURE_POD_IDENTITY_AUTHORITY_HOST"]
     before = os.environ.get("AZURE_POD_IDENTITY_AUTHORITY_HOST")
     os.environ["AZURE_POD_IDENTITY_AUTHORITY_HOST"] = host
@@ -79,6 +79,7 @@ def credential(emulator: Emulator, who: str) -> ManagedIdentityCredential:
         found = ManagedIdentityCredential()
         found.get_token("https://management.azure.com/.default")
         found.get_token("https://batch.core.windows.net//.default")
+        found.get_token("https://storage.azure.com/.default")
         return found
     finally:
         if before is not None:
@@ -277,6 +278,44 @@ def _until(condition: Callable[[], bool]) -> None:
     end = time.monotonic() + 20
     while not condition():
         assert time.monotonic() < end
+
+
+def test_blobs_of_the_workspace_and_no_others(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """The head node reads and writes the workspace's blobs; another account, another person, the internet: refused."""
+    from azure.storage.blob import BlobServiceClient
+
+    kept = dict(os.environ)
+    with Emulator(runner="instant", speed=20_000) as running:
+        os.environ.update(running.environment())
+        credentials.entra.cache_clear()
+        try:
+            place, other = make(running, "lab"), make(running, "else")
+            place.enable()
+            place.arm.close()
+            trust: dict[str, Any] = {"connection_verify": str(running.ca_bundle), "retry_total": 0}
+
+            def blobs(storage: str, where: str, who: str) -> BlobServiceClient:
+                url = running.control("address", account=storage, who=where)["url"]
+                return BlobServiceClient(url, credential=credential(running, who), **trust)
+
+            with blobs(_storage(place), "lab-head", "lab-head") as ours:
+                container = ours.create_container("data")
+                container.upload_blob("x", b"12" * 300_000)
+                assert container.download_blob("x").readall() == b"12" * 300_000
+            refusals = [
+                (_storage(other), "lab-head", "lab-head", "AuthorizationFailure"),
+                (_storage(other), "else-head", "lab-head", "AuthorizationPermissionMismatch"),
+                (_storage(place), "", "lab-head", "AuthorizationFailure"),
+                (_storage(place), "lab-desk", "lab-researcher", "AuthorizationPermissionMismatch"),
+            ]
+            for storage, where, who, code in refusals:
+                with blobs(storage, where, who) as client_of_blobs, pytest.raises(HttpResponseError, match=code):
+                    client_of_blobs.get_container_client("data").get_blob_client("x").download_blob()
+            other.arm.close()
+        finally:
+            os.environ.clear()
+            os.environ.update(kept)
+            credentials.entra.cache_clear()
 
 
 def test_two_workspaces_of_a_subscription(place: Place) -> None:

@@ -41,10 +41,18 @@ class Gatherer:
             found = {id.lower(): body for id, body in bodies.items()}
             registry = told["registry"]
             names = design.names_of(base)
-            available = True
+            available, limit = True, None
             if found.get(names.account.lower()) is None:
                 available = self._name_available(names.account_name, base.location)
-        return replace(base, found={**base.found, **found}, registry=registry, account_name_available=available)
+                limit = self._account_quota(base.location)
+        used = sum(1 for one in told["accounts"] if str(one.get("location", "")).lower() == base.location.lower())
+        return replace(
+            base,
+            found={**base.found, **found},
+            registry=registry,
+            account_name_available=available,
+            quotas={"batchAccounts": limit, "batchAccountsUsed": used},
+        )
 
     def _group(self) -> Body:
         try:
@@ -97,6 +105,7 @@ class Gatherer:
         yield "policies", listing(f"{names.scope}/providers/Microsoft.Authorization/policyAssignments", POLICY_API)
         yield "assignments", listing(f"{names.scope}/providers/Microsoft.Authorization/roleAssignments", ROLES_API)
         yield "providers", listing(f"{names.scope}/providers", RESOURCES_API)
+        yield "accounts", listing(f"{names.scope}/providers/Microsoft.Batch/batchAccounts", BATCH_API)
         yield "registry", self._registry
 
     def _registry(self) -> Body | None:
@@ -123,6 +132,14 @@ class Gatherer:
             return bool(self._arm.post(path, BATCH_API, body).get("nameAvailable", True))
         except ServiceError:
             return True  # whoever may not ask will be told by the create itself
+
+    def _account_quota(self, location: str) -> int | None:
+        path = f"{self._names.scope}/providers/Microsoft.Batch/locations/{location}/quotas"
+        try:
+            found = self._arm.get(path, BATCH_API)
+        except ServiceError:
+            return None
+        return int(found["accountQuota"]) if found and "accountQuota" in found else None
 
     def _assembled(self, group: Body, told: Mapping[str, Any]) -> Facts:
         names = self._names

@@ -28,7 +28,6 @@ class Options:
     address_space: str | None = None
     image_registry: str | None = None  # name or id of an Azure container registry
     central_dns: bool = False  # private DNS is managed elsewhere: no zone, the records are printed
-    storage_private_endpoint: bool = False  # instead of the service endpoint and its policy
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

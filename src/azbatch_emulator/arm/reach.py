@@ -152,11 +152,17 @@ def _private(host: str, subnet: Resource, region: str, resources: Resources) -> 
 
 def network_of(machine: Resource, resources: Resources) -> str | None:
     """The id of the network a virtual machine stands in."""
+    subnet = subnet_of(machine, resources)
+    parent = parse(subnet).parent if subnet else None
+    return None if parent is None else parent.text
+
+
+def subnet_of(machine: Resource, resources: Resources) -> str | None:
+    """The id of the subnet a virtual machine stands in."""
     for interface in (machine.properties.get("networkProfile") or {}).get("networkInterfaces") or ():
         card = resources.get(str(interface.get("id", "")))
         for configuration in (card.properties.get("ipConfigurations") or ()) if card else ():
             subnet = str(((configuration.get("properties") or {}).get("subnet") or {}).get("id", ""))
-            parent = parse(subnet).parent if subnet else None
-            if parent is not None:
-                return parent.text
+            if subnet:
+                return subnet
     return None

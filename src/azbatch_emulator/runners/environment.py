@@ -26,7 +26,7 @@ class Surroundings:
 
     account: str
     account_url: str
-    identity_url: str
+    identity_url: Callable[[str], str]  # of the metadata service that nodes of a pool ask
     ca_bundle: Path
     storage_url: str | None
     token: Callable[[str], str]
@@ -57,7 +57,7 @@ def build(
         "AZ_BATCH_TASK_WORKING_DIR": str(paths.working),
         **_preparation(command, paths),
         **command.environment,
-        **_identity(surroundings),
+        **_identity(surroundings, command.pool_id),
     }
     for setting in command.spec.get("environmentSettings") or ():
         environment[str(setting["name"])] = expand(str(setting.get("value") or ""), environment)
@@ -72,10 +72,10 @@ def _preparation(command: Run, paths: TaskPaths) -> Mapping[str, str]:
     return {"AZ_BATCH_JOB_PREP_DIR": str(directory), "AZ_BATCH_JOB_PREP_WORKING_DIR": str(directory / "wd")}
 
 
-def _identity(surroundings: Surroundings) -> Mapping[str, str]:
+def _identity(surroundings: Surroundings, pool_id: str) -> Mapping[str, str]:
     bundle = str(surroundings.ca_bundle)
     return {
-        "AZURE_POD_IDENTITY_AUTHORITY_HOST": surroundings.identity_url,
+        "AZURE_POD_IDENTITY_AUTHORITY_HOST": surroundings.identity_url(pool_id),
         "AZURE_TOKEN_CREDENTIALS": "ManagedIdentityCredential",
         "REQUESTS_CA_BUNDLE": bundle,
         "SSL_CERT_FILE": bundle,
