@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import signal
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -448,6 +450,10 @@ class NextflowHelper:
         except KeyboardInterrupt:
             _tell("Interrupted.")
             return 130
+        finally:
+            # All is done: a late Ctrl-C would only end the interpreter in the middle of its own end.
+            with contextlib.suppress(ValueError):  # not the main thread
+                signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def _interrupts() -> Interrupts:
