@@ -233,6 +233,7 @@ path.parent.mkdir(parents=True, exist_ok=True)
 with path.open("wb") as stream:
     for _ in range(size):
         stream.write(bytes(1 << 20))
+provider.blobs._make_container("benchfiles")
 blob = provider.blobs._blob("benchfiles", "run/large-" + kind)
 t = time.monotonic()
 if kind == "ours":

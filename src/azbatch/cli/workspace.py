@@ -219,6 +219,28 @@ def status(options: Any, as_json: bool) -> None:
     raise SystemExit(0 if looked.plan.empty else 2)
 
 
+def _ends_of_support() -> dict[str, datetime | None]:
+    """When each image's support ends, by the account in AZBATCH_ACCOUNT_URL; only the workspace's machines reach it."""
+    import os
+
+    from azbatch.azure.batch import BatchAccount
+
+    if not os.environ.get("AZBATCH_ACCOUNT_URL"):
+        note("Ends of support of images are not checked: set AZBATCH_ACCOUNT_URL, from inside the workspace.")
+        return {}
+    try:
+        images = list(BatchAccount(None).supported_images())
+    except AzbatchError as error:
+        note(f"Ends of support of images are not checked: {error}")
+        return {}
+    ends: dict[str, datetime | None] = {}
+    for one in images:
+        reference, end = one.get("imageReference") or {}, one.get("batchSupportEndOfLife")
+        key = f"{reference.get('offer')}:{reference.get('sku')}".lower()
+        ends[key] = datetime.fromisoformat(str(end)) if end else None
+    return ends
+
+
 @command.command()
 @_workspace_options
 @json_option
@@ -227,7 +249,7 @@ def doctor(options: Any, as_json: bool) -> None:
     from azbatch.workspace import words
     from azbatch.workspace.examine import examine
 
-    found = examine(_arm(), options, datetime.now(UTC), {})
+    found = examine(_arm(), options, datetime.now(UTC), _ends_of_support())
     if as_json:
         print_json(
             [

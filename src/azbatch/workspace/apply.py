@@ -124,7 +124,11 @@ def _do(arm: Arm, change: Change, held: Mapping[str, Body | None]) -> Body | Non
         return arm.put(one.id, one.api_version, body)
     if not list(differences(body, present)):
         return present
-    return arm.put(one.id, one.api_version, merged(body, cleaned(present)), etag=None)
+    if "/roleAssignments/" in one.id:
+        # Azure changes none: whom it was for may be gone, and made anew with another principal.
+        arm.delete(one.id, one.api_version)
+        return arm.put(one.id, one.api_version, body)
+    return arm.put(one.id, one.api_version, merged(body, cleaned(present)))
 
 
 def _with_references(arm: Arm, body: Any, held: Mapping[str, Body | None]) -> Mapping[str, Body | None]:
