@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import signal
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -21,6 +23,7 @@ class Interrupts:
     def __init__(self, said: Callable[[str], None] = lambda _: None) -> None:
         self._said = said
         self._before: dict[signal.Signals, Any] = {}
+        self._hook: Callable[[sys.UnraisableHookArgs], Any] = sys.unraisablehook
         self._held = 0
         self._waiting = False
 
@@ -28,11 +31,23 @@ class Interrupts:
         if threading.current_thread() is threading.main_thread():
             # Set even where SIGINT is ignored, as it is for background jobs of a shell: whoever sends it means it.
             self._before = {number: signal.signal(number, self._came) for number in _SIGNALS}
+            self._hook, sys.unraisablehook = sys.unraisablehook, self._lost
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         for number, handler in self._before.items():
             signal.signal(number, handler)
+        if self._before:
+            sys.unraisablehook = self._hook
+
+    def _lost(self, lost: sys.UnraisableHookArgs) -> None:
+        if not issubclass(lost.exc_type, KeyboardInterrupt):
+            self._hook(lost)
+            return
+        # A finalizer or the callback of a weak reference swallowed it: it comes again once that is over.
+        again = threading.Timer(0.01, os.kill, (os.getpid(), signal.SIGINT))
+        again.daemon = True
+        again.start()
 
     def _came(self, number: int, frame: FrameType | None) -> None:  # noqa: ARG002
         if self._held:
