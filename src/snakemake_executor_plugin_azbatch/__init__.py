@@ -9,10 +9,12 @@ import asyncio
 import atexit
 import json
 import os
+import shlex
 import socket
 import threading
 import time
 from collections.abc import AsyncGenerator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,12 +26,13 @@ from snakemake_interface_executor_plugins.settings import CommonSettings
 from snakemake_interface_executor_plugins.utils import format_cli_arg, join_cli_args
 
 from azbatch.errors import AzbatchError, ConfigurationError
-from snakemake_executor_plugin_azbatch import plan
 from snakemake_executor_plugin_azbatch.settings import ExecutorSettings
 
 if TYPE_CHECKING:
-    from azbatch.jobs import Finished, TaskSpec
+    from azbatch.jobs import Finished
+    from snakemake_executor_plugin_azbatch.lane import Choice, Lane
     from snakemake_executor_plugin_azbatch.run import Run
+    from snakemake_executor_plugin_azbatch.work import Member, Work
 
 __all__ = ["Executor", "ExecutorSettings", "common_settings"]
 
@@ -48,7 +51,6 @@ common_settings = CommonSettings(
 )
 
 QUICK, SLOW = 0.2, 5.0  # seconds between passes: after news, and after long silence
-TOGETHER = 100  # jobs handed to the submitter at a time: as many as one call takes
 SHARE = 0.1  # a pass comes after this part of the time since the last news: jobs wait that much longer at most
 PATIENCE = 120.0  # seconds that the service may be out of reach before jobs are given up
 
@@ -58,13 +60,14 @@ class Executor(RemoteExecutor):
 
     def __init__(self, workflow: Any, logger: Any) -> None:
         # The base class starts the wait thread before __post_init__: what that thread reads must be there by then.
-        self._jobs: dict[str, SubmittedJobInfo] = {}
+        self._works: dict[str, Work] = {}
         self._registry = threading.Lock()
         self._stirred = threading.Event()
         self._pause = QUICK
         self._last_news = time.monotonic()
         self._silent_since: float | None = None
         self._closed = False
+        self._left = False
         self._made: Run | None = None  # whatever begin() made so far, to be taken away
         self._run: Run | None = None  # once all of it is there
         super().__init__(workflow, logger)
@@ -91,7 +94,12 @@ class Executor(RemoteExecutor):
 
     def _begin(self) -> None:
         from azbatch.azure.batch import BatchAccount
-        from snakemake_executor_plugin_azbatch.run import Run, Submitter
+        from snakemake_executor_plugin_azbatch import lane, plan
+        from snakemake_executor_plugin_azbatch.demands import Demands
+        from snakemake_executor_plugin_azbatch.driver import FILE, DriverLock
+        from snakemake_executor_plugin_azbatch.identity import digest
+        from snakemake_executor_plugin_azbatch.run import Run
+        from snakemake_executor_plugin_azbatch.submitter import Submitter
 
         settings: ExecutorSettings = self.settings
         found = plan.faults(settings)
@@ -102,17 +110,49 @@ class Executor(RemoteExecutor):
             found += error.faults
         if found:
             raise ConfigurationError(found)
+        self._lock = DriverLock(Path.cwd() / FILE)
+        self._lock.take()
         prefix = str(self.workflow.storage_settings.default_storage_prefix or "")
         key = plan.workflow_key(socket.gethostname(), os.getcwd(), prefix)  # noqa: PTH109 - a plain string is wanted
-        run = self._made = Run(account, settings, key, self.logger.info)
         archive = self.workflow.source_archive
-        run.begin(
-            plan.largest(self._needs_of_rules()),
-            plan.preparation_command(settings.python, archive.query, archive.checksum),
-            {"AZBATCH_STORAGE_URL": storage, **self._declared_variables()},
+        environment = {"AZBATCH_STORAGE_URL": storage, **self._declared_variables()}
+        self._demands = Demands(self.workflow, settings, self.logger)
+        fingerprint = digest(
+            self._demands.sources(), storage, settings.python, str(settings.container_image), *sorted(environment)
         )
-        self._submitter = Submitter(run.add, self._added)
+        shared = lane.Shared(
+            account=account,
+            settings=settings,
+            key=key,
+            say=self.logger.info,
+            preparation=plan.preparation_command(settings.python, archive.query, archive.checksum),
+            environment=environment,
+            tags={lane.WORKFLOW: key, lane.FINGERPRINT: fingerprint, lane.ARCHIVE: str(archive.query)},
+        )
+        run = self._made = Run(shared)
+        run.begin()
+        self._make_first_lanes(run)
+        self._submitter = Submitter(lambda lane, tasks: lane.add(tasks), self._added)
         self._run = run
+
+    def _make_first_lanes(self, run: Run) -> None:
+        """Nodes are on their way while Snakemake goes on; only if there are none at all is it the run's fault."""
+        first = self._demands.first()
+        for choice in first:
+            try:
+                self._lane(run, choice)
+            except AzbatchError:
+                if len(first) == 1:
+                    raise
+
+    def _lane(self, run: Run, choice: Choice, job: JobExecutorInterface | None = None) -> Lane:
+        """The choice's lane; one that only came up with `job`, out of a checkpoint, is sized for that."""
+        asked = self._demands
+        return run.lane(
+            choice,
+            lambda: asked.needs(choice) or ([asked.need(job)] if job is not None else []),
+            lambda: asked.images(choice) or ([image] if job is not None and (image := asked.image(job)) else []),
+        )
 
     @property
     def settings(self) -> ExecutorSettings:
@@ -147,97 +187,73 @@ class Executor(RemoteExecutor):
         names = {*self.workflow.remote_execution_settings.envvars, *self.workflow.envvars}
         return {name: os.environ[name] for name in sorted(names) if name in os.environ}
 
-    def _needs_of_rules(self) -> list[plan.Needs]:
-        """The most that a job (or group) of each kind asks for, of those that run remotely, retries included."""
-        seen: dict[str, plan.Needs] = {}
-        for job in self.workflow.dag.needrun_jobs():
-            if not job.is_local:
-                group = self.workflow.dag.get_job_group(job)
-                kind = job.rule.name if group is None else f"group {group.jobid}"
-                need = self._needs_with_retries(job if group is None else group)
-                seen[kind] = plan.largest([seen[kind], need]) if kind in seen else need
-        return list(seen.values())
-
-    def _needs_with_retries(self, job: JobExecutorInterface) -> plan.Needs:
-        """Resources may grow with the attempt: the last one must fit too."""
-        first = self._needs(job)
-        if not job.restart_times or job.restart_times < 0:
-            return first
-        attempt = job.attempt
-        job.attempt = attempt + job.restart_times
-        last = self._needs(job)
-        job.attempt = attempt
-        return plan.largest([first, last])
-
-    @staticmethod
-    def _needs(job: JobExecutorInterface) -> plan.Needs:
-        return plan.Needs.of(job.threads, job.resources)
-
     # Submission
 
     def run_jobs(self, jobs: list[JobExecutorInterface]) -> None:
-        ready: list[TaskSpec] = []
+        ready: dict[tuple[Any, ...], tuple[Lane, list[Member]]] = {}
         for job in jobs:
             self.run_job_pre(job)
-            task = self._accepted(job)
-            if task is not None:
-                ready.append(task)
-            if len(ready) == TOGETHER:
-                self._submitter.put(ready)
-                ready = []
-        if ready:
-            self._submitter.put(ready)
+            found = self._accepted(job)
+            if found is not None:
+                lane, member = found
+                ready.setdefault((id(lane), member.kind if member.packable else object()), (lane, []))[1].append(member)
+        for lane, members in ready.values():
+            self._submit(lane, members)
 
     def run_job(self, job: JobExecutorInterface) -> None:
         """Queue one job."""
-        task = self._accepted(job)
-        if task is not None:
-            self._submitter.put([task])
+        found = self._accepted(job)
+        if found is not None:
+            self._submit(found[0], [found[1]])
 
-    def _accepted(self, job: JobExecutorInterface) -> TaskSpec | None:
-        """The job's task, registered: the submitter reports it. None, and reported, where it can never run."""
+    def _accepted(self, job: JobExecutorInterface) -> tuple[Lane, Member] | None:
+        """The job and its lane; None where it is reported already: it can never run, or runs since an earlier run."""
         if self._run is None:
             # The first remote job came out of a checkpoint.
             self._begin_or_clean_up()
         info = SubmittedJobInfo(job)
         try:
-            task = self._task(job)
-        except ConfigurationError as error:
+            choice = self._demands.choice(job)
+            lane = self._lane(self.run, choice, job)
+            member = self._member(info, lane)
+        except AzbatchError as error:
             rule = getattr(getattr(job, "rule", None), "name", None) or "group"
-            self._fail(info, f"Job of rule '{rule}' can never run: {'; '.join(error.faults)}. ")
+            reasons = error.faults if isinstance(error, ConfigurationError) else [str(error)]
+            self._fail(info, f"Job of rule '{rule}' can never run: {'; '.join(reasons)}. ")
             return None
-        info.external_jobid = task.id
-        with self._registry:
-            self._jobs[task.id] = info
-        return task
+        claimed = lane.claim(member.base)
+        if claimed is None:
+            return lane, member
+        self._register(lane, claimed[0], {claimed[1]: member})
+        self.report_job_submission(info, register_job=False)
+        return None
 
-    def _task(self, job: JobExecutorInterface) -> TaskSpec:
-        from azbatch.jobs import TaskSpec
-        from azbatch.jobs.spec import Container
+    def _member(self, info: SubmittedJobInfo, lane: Lane) -> Member:
+        from snakemake_executor_plugin_azbatch import identity
+        from snakemake_executor_plugin_azbatch.work import Member
 
-        name = job.name if job.is_group() else job.rule.name
-        image = self.settings.container_image
-        return TaskSpec(
-            id=plan.task_id(job.jobid, job.attempt, name),
-            command=plan.task_command(self.format_job_exec(job)),
-            slots=self._needs(job).slots(self.run.size, self.run.slots),
-            retries=self.settings.task_retries,
-            retention=self.settings.task_retention,
-            display_name=f"{name} {' '.join(f'{k}={v}' for k, v in (job.wildcards_dict or {}).items())}".strip()
-            if not job.is_group()
-            else name,
-            container=Container(image=image) if image else None,
+        job = info.job
+        name = str(job.name if job.is_group() else job.rule.name)
+        wildcards = {} if job.is_group() else job.wildcards_dict or {}
+        common, own = identity.split(shlex.split(self.format_job_exec(job)))
+        return Member(
+            info=info,
+            rule=name,
+            label=f"{name} {' '.join(f'{k}={v}' for k, v in wildcards.items())}".strip(),
+            interpreter=(self.get_python_executable(),),
+            common=tuple(common),
+            own=tuple(own),
+            slots=self._demands.need(job).slots(lane.size, lane.slots),
+            image=self._demands.image(job),
+            minutes=self._demands.minutes(job),
+            packable=not job.is_group(),
         )
 
     def format_job_exec(self, job: JobExecutorInterface) -> str:
-        """Snakemake's command for a job, without its deployment step: the node has done that once."""
-        precommand = self.workflow.remote_execution_settings.precommand
+        """Snakemake's options for a job, without its deployment step: the node has done that once."""
         return str(
             join_cli_args(
                 [
-                    f"{precommand} &&" if precommand else "",
-                    self.get_python_executable(),
-                    "-m snakemake_executor_plugin_azbatch.job",
                     format_cli_arg("--snakefile", self.get_snakefile()),
                     self.get_job_args(job),
                     self.workflow.spawned_job_args_factory.general_args(executor_common_settings=self.common_settings),
@@ -253,29 +269,75 @@ class Executor(RemoteExecutor):
     def get_python_executable(self) -> str:
         return self.settings.python
 
+    def _submit(self, lane: Lane, members: Sequence[Member]) -> None:
+        """Jobs of one kind as tasks, packed where that pays, to the submitter."""
+        from snakemake_executor_plugin_azbatch import work
+
+        first = members[0]
+        remaining = max(self._demands.remaining[first.rule], len(members))
+        at_once = lane.nodes * lane.slots // first.slots
+        size = work.pack_size(first.minutes, remaining, at_once, self.settings.pack) if first.packable else 1
+        tasks = []
+        for group in work.packs(members, size):
+            pack = len(group) > 1
+            base = work.pack_base(group) if pack else group[0].base
+            with self._registry:
+                name = self.run.numbers.following(base)
+            task = work.task(
+                group,
+                f"{base}-{name}",
+                pack=pack,
+                precommand=self.workflow.remote_execution_settings.precommand or "",
+                retries=self.settings.task_retries,
+                retention=self.settings.task_retention,
+            )
+            self._register(lane, task.id, dict(enumerate(group)), pack=pack)
+            tasks.append(task)
+        self._demands.remaining[first.rule] -= len(members)
+        self._submitter.put(lane, tasks)
+
+    def _register(self, lane: Lane, task_id: str, members: dict[int, Member], *, pack: bool | None = None) -> None:
+        from snakemake_executor_plugin_azbatch.work import Work
+
+        with self._registry:
+            one = self._works.setdefault(task_id, Work(task_id, lane))
+            one.members |= members
+            # A task of an earlier driver is a pack if its id is not that of the only job in it.
+            one.pack = any(not task_id.startswith(f"{m.base}-") for m in members.values()) if pack is None else pack
+            for member in members.values():
+                member.info.external_jobid = task_id
+
     def _added(self, task_id: str, refusal: str | None) -> None:
         with self._registry:
-            info = self._jobs.get(task_id) if refusal is None else self._jobs.pop(task_id, None)
-        if info is None:
+            one = self._works.get(task_id) if refusal is None else self._works.pop(task_id, None)
+        if one is None:
             # Told already: given up, or ended before its submission was reported.
             return
+        for member in one.members.values():
+            if refusal is not None:
+                self._fail(member.info, f"Batch refused the task '{task_id}': {refusal}. ")
+            elif not member.lost:
+                # Not registered as incomplete: blobs appear whole, and only after the rule succeeded.
+                self.report_job_submission(member.info, register_job=False)
         if refusal is None:
-            # Not registered as incomplete: blobs appear whole, and only after the rule succeeded.
-            self.report_job_submission(info, register_job=False)
             self._pause = QUICK
             self._last_news = time.monotonic()
             self._stirred.set()
-        else:
-            self._fail(info, f"Batch refused the task '{task_id}': {refusal}. ")
 
     # Following
 
     async def check_active_jobs(self, active_jobs: list[SubmittedJobInfo]) -> AsyncGenerator[SubmittedJobInfo, None]:
         """One pass; whatever goes wrong in it is told as failed jobs, since an exception would end the wait thread."""
         try:
-            news = await asyncio.to_thread(self._run.look, time.monotonic()) if self._run else []
+            news, broken = await asyncio.to_thread(self._run.look, time.monotonic()) if self._run else ([], {})
             self._silent_since = None
-            await self._tell(news)
+            for finished in news:
+                with self._registry:
+                    one = self._works.pop(finished.id, None)
+                if one is not None:
+                    await asyncio.to_thread(self._tell, one, finished)
+            for choice, reason in broken.items():
+                self._give_up(reason, choice)
             self._pause = self._next_pause(bool(news), time.monotonic())
         except AzbatchError as error:
             self._trouble(error)
@@ -283,7 +345,7 @@ class Executor(RemoteExecutor):
             self._trouble(AzbatchError(f"A status pass failed: {type(error).__name__}: {error}."))
         for info in active_jobs:
             with self._registry:
-                waiting = info.external_jobid in self._jobs
+                waiting = info.external_jobid in self._works
             if waiting:
                 yield info
 
@@ -292,20 +354,49 @@ class Executor(RemoteExecutor):
             self._last_news = now
         return min(max(QUICK, SHARE * (now - self._last_news)), SLOW)
 
-    async def _tell(self, news: Sequence[Finished]) -> None:
-        from azbatch.jobs import explain
+    def _tell(self, one: Work, finished: Finished) -> None:
+        """Report each job of a task that ended, or run it again where that was nobody's fault."""
+        if one.pack:
+            self._tell_pack(one, finished)
+        elif finished.succeeded:
+            self.report_job_success(one.members[0].info)
+        else:
+            self._tell_failure(one, one.members, finished)
 
-        for finished in news:
-            with self._registry:
-                info = self._jobs.pop(finished.id, None)
-            if info is None:
-                continue
-            if finished.succeeded:
-                self.report_job_success(info)
-                continue
-            outcome = await asyncio.to_thread(explain, self.run.account, self.run.job_id, finished.id, finished.task)
-            tail = f"\nIts output ended with:\n{outcome.output}\n" if outcome.output else " "
-            self._fail(info, f"{outcome.reason}{tail}")
+    def _tell_pack(self, one: Work, finished: Finished) -> None:
+        from azbatch.jobs import ended_in_pack
+
+        results = ended_in_pack(self.run.shared.account, one.lane.job_id, finished.id, finished.task)
+        unknown = {}
+        for place, member in one.members.items():
+            if place not in results:
+                unknown[place] = member
+            elif results[place].code == 0:
+                self.report_job_success(member.info)
+            else:
+                where = f"Job {place + 1} of Batch task '{finished.id}'"
+                output = results[place].output
+                self._fail(member.info, f"{where} failed with exit code {results[place].code}.{_tail(output)}")
+        if unknown:
+            self._tell_failure(one, unknown, finished)
+
+    def _tell_failure(self, one: Work, members: dict[int, Member], finished: Finished) -> None:
+        from azbatch.jobs import Blame, blame, explain
+
+        verdict = blame(finished.task) if finished.task is not None else Blame.LASTING
+        outcome = explain(self.run.shared.account, one.lane.job_id, finished.id, finished.task)
+        most = self.settings.infrastructure_retries
+        again = []
+        for member in members.values():
+            if verdict is Blame.PASSING and member.lost < most and not self._closed:
+                again.append(replace(member, lost=member.lost + 1))
+            else:
+                times = f" It was tried {member.lost + 1} times." if member.lost else ""
+                self._fail(member.info, f"{outcome.reason}{times}{_tail(outcome.output)}")
+        if again:
+            lost = max(member.lost for member in again)
+            self.logger.warning(f"{outcome.reason} That was not the job's doing: running it again ({lost} of {most}).")
+            self._submit(one.lane, again)
 
     def _fail(self, info: SubmittedJobInfo, reason: str) -> None:
         """Report a job as failed, with the reason in Snakemake's own error."""
@@ -314,22 +405,26 @@ class Executor(RemoteExecutor):
             self.logger.error(reason)
         self.report_job_error(info, msg=reason)
 
-    def _trouble(self, error: AzbatchError) -> None:
-        """A pass failed: wait out a service that is out of reach, give the jobs up on anything else."""
-        from snakemake_executor_plugin_azbatch.run import PoolFailed
+    def _give_up(self, reason: str, choice: Choice | None = None) -> None:
+        """Fail all jobs that wait, or those of one lane."""
+        with self._registry:
+            lost = [w for w in self._works.values() if choice is None or w.lane.choice == choice]
+            for one in lost:
+                del self._works[one.id]
+        for one in lost:
+            for member in one.members.values():
+                self._fail(member.info, f"{reason} ")
 
+    def _trouble(self, error: AzbatchError) -> None:
+        """A pass failed: wait out a service that is out of reach, then give the jobs up."""
         now = time.monotonic()
         if self._silent_since is None:
             self._silent_since = now
-            if not isinstance(error, PoolFailed):
-                self.logger.warning(f"{error} Trying again.")
-        if not isinstance(error, PoolFailed) and now - self._silent_since < PATIENCE:
+            self.logger.warning(f"{error} Trying again.")
+        if now - self._silent_since < PATIENCE:
             self._pause = min(self._pause * 2, SLOW)
-            return
-        with self._registry:
-            lost, self._jobs = list(self._jobs.values()), {}
-        for info in lost:
-            self._fail(info, f"{error} ")
+        else:
+            self._give_up(str(error))
 
     async def sleep(self) -> None:
         """Pause between passes; news of submissions and the end of the run cut it short."""
@@ -339,10 +434,13 @@ class Executor(RemoteExecutor):
     # The end
 
     def cancel_jobs(self, active_jobs: list[SubmittedJobInfo]) -> None:
-        """All jobs of the run at once."""
+        """All jobs of the run at once; with --azbatch-keep-running none."""
         if self._run is None:
             return
         self._submitter.stop()
+        if self.settings.keep_running and self._works:
+            self._left = True
+            return
         try:
             self.run.cancel()
         except AzbatchError as error:
@@ -363,14 +461,35 @@ class Executor(RemoteExecutor):
             return
         self._closed = True
         atexit.unregister(self._close)
-        if self._made is not None:
+        if self._made is None:
+            return
+        if self._left:
+            self.logger.info(f"Left on Batch: {len(self._works)} tasks. The same command goes on with them.")
+            # Their nodes may yet have to fetch it.
+            self.workflow._source_archive = None
+        else:
             for fault in self._made.close():
                 self.logger.error(fault)
-            if self.settings.report and self._run is not None:
-                self._write_report(Path(self.settings.report))
+            self._remove_archives(self._made)
+        if self.settings.report and self._run is not None:
+            self._write_report(Path(self.settings.report))
+        self._lock.release()
+
+    def _remove_archives(self, run: Run) -> None:
+        """Source archives of drivers that died; Snakemake itself removes that of this run."""
+        for query in set(run.archives) - {run.shared.tags["azbatch-archive"]}:
+            try:
+                item = self.workflow.storage_registry.default_storage_provider.object(query)
+                self.workflow.async_run(item.managed_remove())
+            except Exception as error:  # noqa: BLE001 - a file of some kilobytes must not fail the run
+                self.logger.warning(f"The source archive {query} of an earlier run could not be removed: {error}")
 
     def _write_report(self, path: Path) -> None:
         try:
             path.write_text(json.dumps(self.run.report(), indent=2))
         except OSError as error:
             self.logger.error(f"The report cannot be written to {path}: {error.strerror}.")
+
+
+def _tail(output: str) -> str:
+    return f"\nIts output ended with:\n{output}\n" if output else " "

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from azbatch.errors import ConfigurationError
+from azbatch.jobs.spec import Container
 from azbatch.pools.vm_sizes import VmSize, find, slots_for, smallest_fitting
 from snakemake_executor_plugin_azbatch.settings import ExecutorSettings
 
@@ -69,6 +70,12 @@ def faults(settings: ExecutorSettings) -> list[str]:
         found.append(f"--azbatch-task-slots is between 1 and 256, not {settings.task_slots}.")
     if not _DURATION.match(settings.task_retention):
         found.append(f"--azbatch-task-retention is an ISO 8601 duration such as P1D, not '{settings.task_retention}'.")
+    if not _DURATION.match(settings.max_wall_clock):
+        found.append(f"--azbatch-max-wall-clock is an ISO 8601 duration such as P7D, not '{settings.max_wall_clock}'.")
+    if settings.infrastructure_retries < 0:
+        found.append(f"--azbatch-infrastructure-retries is at least 0, not {settings.infrastructure_retries}.")
+    if not 0 <= settings.pack <= 100:
+        found.append(f"--azbatch-pack is between 0 (by itself) and 100, not {settings.pack}.")
     if settings.task_retries < 0:
         found.append(f"--azbatch-task-retries is at least 0, not {settings.task_retries}.")
     if settings.registry and not settings.container_image:
@@ -99,20 +106,10 @@ def workflow_key(host: str, directory: str, prefix: str) -> str:
     return hashlib.sha256("\0".join((host, directory, prefix)).encode()).hexdigest()[:12]
 
 
-def task_id(jobid: object, attempt: int, rule: str) -> str:
-    """A Batch task id for one attempt at a job: deterministic, at most 64 letters, digits, hyphens and underscores."""
-    clean = re.sub(r"[^A-Za-z0-9_-]+", "-", f"{jobid}-{attempt}-{rule}")
-    if len(clean) <= 64:
-        return clean
-    return f"{clean[:51]}-{hashlib.sha256(f'{jobid}-{attempt}-{rule}'.encode()).hexdigest()[:12]}"
-
-
 def preparation_command(python: str, query: str, checksum: str) -> str:
     """What each node runs once: fetch the source archive, check it, unpack it."""
     return shlex.join([python, "-m", "snakemake_executor_plugin_azbatch.unpack", query, checksum, SOURCES])
 
 
-def task_command(snakemake: str) -> str:
-    """The command line of a task: the sources copied into its own working directory, then Snakemake for its job."""
-    script = f'set -e; cp -R "$AZ_BATCH_JOB_PREP_WORKING_DIR/{SOURCES}/." .; {snakemake}'
-    return shlex.join(["/bin/bash", "-c", script])
+def container(image: str | None) -> Container | None:
+    return Container(image=image) if image else None

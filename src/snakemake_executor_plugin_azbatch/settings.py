@@ -47,6 +47,21 @@ class ExecutorSettings(ExecutorSettingsBase):
     keep_pool: bool = _setting(False, "Leave the pool made for the run when it ends.")
     task_retention: str = _setting("P1D", "How long files of tasks stay on nodes, an ISO 8601 duration.")
     task_retries: int = _setting(0, "How often Batch itself tries a failed task again on a node.", int)
+    infrastructure_retries: int = _setting(
+        3, "How often a job is run again when a node or the service failed, apart from Snakemake's own retries.", int
+    )
+    pack: int = _setting(
+        0,
+        "Most jobs of a rule that share a task: 1 never packs, 0 packs rules that declare a runtime of at most "
+        "10 minutes.",
+        int,
+    )
+    max_wall_clock: str = _setting(
+        "P7D", "When Batch itself ends the run, driver or not, an ISO 8601 duration: nothing runs for ever."
+    )
+    keep_running: bool = _setting(
+        False, "Leave what runs on Batch when Snakemake is interrupted; the same command goes on with it."
+    )
     report: Optional[str] = _setting(
         None, "Write what ran where to this JSON file at the end: tasks, nodes, seconds, requests to Batch."
     )

@@ -137,6 +137,14 @@ class BatchAccount:
         body = {"autoScaleFormula": formula, "autoScaleEvaluationInterval": interval}
         self._send("POST", _path("pools", pool_id, "enableautoscale"), body=body)
 
+    def disable_autoscale(self, pool_id: str) -> None:
+        self._send("POST", _path("pools", pool_id, "disableautoscale"))
+
+    def remove_nodes(self, pool_id: str, node_ids: Sequence[str]) -> None:
+        """At most 100 nodes; their tasks are queued again. Only a steady pool without autoscale takes it."""
+        body = {"nodeList": list(node_ids), "nodeDeallocationOption": "requeue"}
+        self._send("POST", _path("pools", pool_id, "removenodes"), body=body)
+
     def evaluate_autoscale(self, pool_id: str, formula: str) -> Json:
         """The outcome of one evaluation; a fault of the formula is in its `error`."""
         return self._json("POST", _path("pools", pool_id, "evaluateautoscale"), body={"autoScaleFormula": formula})
@@ -161,6 +169,10 @@ class BatchAccount:
 
     def list_jobs(self) -> list[Json]:
         return self._list("/jobs")
+
+    def update_job(self, job_id: str, body: Json) -> None:
+        """Change the given properties of a job, such as its metadata."""
+        self._send("PATCH", _path("jobs", job_id), body=body)
 
     def terminate_job(self, job_id: str, reason: str) -> None:
         """End the job and all its tasks with one call; a job that has ended or is gone is fine."""

@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 INTERVAL = "PT5M"  # the shortest the service allows
 
 
 def pending_tasks(
-    *, most: int, least: int = 0, first: int = 0, spot_share: float = 0.0, slots_per_task: float = 1.0
+    *,
+    most: int,
+    least: int = 0,
+    first: int = 0,
+    spot_share: float = 0.0,
+    slots_per_task: float = 1.0,
+    until: datetime | None = None,
 ) -> str:
     """As many nodes as the waiting and running tasks need slots for, between `least` and `most`.
 
     Counts slots, not tasks: `slots_per_task` is what a task takes on average, and the node's slots are read from the
     pool. `first` nodes are asked for while there are no samples yet, since the first evaluation has none and the next
-    is an interval away. Nodes leave only when their tasks have ended.
+    is an interval away. `least` counts until the moment `until` (UTC), where one is given. Nodes leave only when their
+    tasks have ended.
     """
     if not 0 <= least <= most:
         raise ValueError(f"least {least} and most {most} are no range of nodes")
@@ -24,7 +31,8 @@ def pending_tasks(
         (
             *_recent(),
             *_needed(slots_per_task, first),
-            f"wanted = max({least}, min({most}, needed));",
+            f"least = {least};" if until is None else f"least = {_before(until)} ? {least} : 0;",
+            f"wanted = max(least, min({most}, needed));",
             *_targets(spot_share),
             "$NodeDeallocationOption = taskcompletion;",
         )
@@ -60,18 +68,23 @@ def workday(
     )
 
 
-def fixed(*, nodes: int, spot_share: float = 0.0) -> str:
-    """All `nodes` while tasks wait or run, none when there were none for five minutes."""
+def fixed(*, nodes: int, spot_share: float = 0.0, until: datetime | None = None) -> str:
+    """All `nodes` until the moment `until` (UTC) and while tasks wait or run, none after five minutes without."""
     if nodes < 1:
         raise ValueError(f"{nodes} nodes are too few")
     return "\n".join(
         (
             *_recent(),
-            f"wanted = known && recent > 0 ? {nodes} : 0;",
+            f"busy = known && recent > 0{f' || {_before(until)}' if until else ''};",
+            f"wanted = busy ? {nodes} : 0;",
             *_targets(spot_share),
             "$NodeDeallocationOption = taskcompletion;",
         )
     )
+
+
+def _before(moment: datetime) -> str:
+    return f'time() < time("{moment:%Y-%m-%dT%H:%M:%SZ}")'
 
 
 def _recent() -> tuple[str, ...]:
