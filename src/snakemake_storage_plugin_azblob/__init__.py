@@ -9,6 +9,7 @@ import asyncio
 import os
 import posixpath
 from collections.abc import Callable, Iterable
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from snakemake_interface_common.exceptions import WorkflowError
@@ -34,13 +35,14 @@ from snakemake_storage_plugin_azblob.settings import StorageProviderSettings
 
 if TYPE_CHECKING:
     from snakemake_storage_plugin_azblob.client import Blobs, Properties
+    from snakemake_storage_plugin_azblob.node_cache import NodeCache
 
 __all__ = ["StorageObject", "StorageProvider", "StorageProviderSettings"]
 
 T = TypeVar("T")
 # Beyond so many blobs, one directory is listed instead of the tree it is in.
 INVENTORY_PAGES = 20
-ON_NODE = "AZ_BATCH_TASK_ID"
+ON_NODE, NODE_SHARED = "AZ_BATCH_TASK_ID", "AZ_BATCH_NODE_SHARED_DIR"
 
 
 class StorageProvider(StorageProviderBase):
@@ -56,6 +58,17 @@ class StorageProvider(StorageProviderBase):
             self._blobs = self._connect(self.settings or StorageProviderSettings())
         return self._blobs
 
+    def node_cache(self) -> NodeCache | None:
+        """Where tasks of one node share blobs; None on any other machine, or where it is switched off."""
+        folder = os.environ.get(NODE_SHARED)
+        settings = self.settings or StorageProviderSettings()
+        if not folder or not os.environ.get(ON_NODE) or settings.node_cache == 0:
+            return None
+        from snakemake_storage_plugin_azblob.node_cache import NodeCache
+
+        limit = None if settings.node_cache is None else int(settings.node_cache * 1e9)
+        return NodeCache(Path(folder) / "azblob", limit)
+
     @staticmethod
     def _connect(settings: StorageProviderSettings) -> Blobs:
         from azbatch.azure import credentials
@@ -65,7 +78,7 @@ class StorageProvider(StorageProviderBase):
             raise WorkflowError(f"azblob: concurrency is between 1 and 64, not {settings.concurrency}.")
         if settings.connection_string:
             endpoint, credential = _from_connection_string(settings.connection_string)
-            return Blobs(endpoint, credential, concurrency=settings.concurrency)
+            return Blobs(endpoint, credential, concurrency=settings.concurrency, checksums=settings.checksums)
         url = settings.endpoint_url
         if not url and settings.account:
             url = f"https://{settings.account}.blob.core.windows.net"
@@ -74,7 +87,7 @@ class StorageProvider(StorageProviderBase):
         except AzbatchError as error:
             raise WorkflowError(f"azblob: {error}") from None
         credential = settings.sas_token.lstrip("?") if settings.sas_token else credentials.entra()
-        return Blobs(endpoint, credential, concurrency=settings.concurrency)
+        return Blobs(endpoint, credential, concurrency=settings.concurrency, checksums=settings.checksums)
 
     @classmethod
     def example_queries(cls) -> list[ExampleQuery]:
@@ -136,6 +149,7 @@ class StorageObject(StorageObjectRead, StorageObjectWrite, StorageObjectGlob, St
         self.location = queries.parse(self.query)
         # What one answer told about time and size, each to be used once: a second question asks anew.
         self._known: dict[str, Properties] = {}
+        self._last: Properties | None = None
 
     @property
     def _place(self) -> tuple[str, str]:
@@ -156,6 +170,7 @@ class StorageObject(StorageObjectRead, StorageObjectWrite, StorageObjectGlob, St
 
     def _know(self, found: Properties | None, *uses: str) -> None:
         self._known = dict.fromkeys(uses, found) if found is not None else {}
+        self._last = found
 
     def _told(self, use: str) -> Properties:
         found = self._known.pop(use, None) or self._look()
@@ -216,12 +231,27 @@ class StorageObject(StorageObjectRead, StorageObjectWrite, StorageObjectGlob, St
             self.provider.blobs.download_tree(*self._place, self.local_path())
             return
         try:
-            self.provider.blobs.download(*self._place, self.local_path())
+            self._retrieve_blob()
         except AzbatchError:
             found = self._look()
             if found is None or not found.directory:
                 raise
             self.provider.blobs.download_tree(*self._place, self.local_path())
+
+    def _retrieve_blob(self) -> None:
+        blobs, seen = self.provider.blobs, self._last
+        cache = self.provider.node_cache()
+        if cache is None or seen is None or not seen.etag:
+            blobs.download(*self._place, self.local_path())
+            return
+        cache.fetch(
+            f"{blobs.endpoint}/{self.location.container}/{self.location.name}",
+            seen.etag,
+            seen.size,
+            seen.modified,
+            self.local_path(),
+            lambda path: blobs.download(*self._place, path),
+        )
 
     def store_object(self) -> None:
         path, blobs = self.local_path(), self.provider.blobs

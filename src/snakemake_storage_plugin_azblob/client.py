@@ -25,20 +25,24 @@ DIRECTORY_MARK = "hdi_isfolder"  # how accounts with a hierarchical namespace ma
 
 @dataclass(frozen=True, slots=True)
 class Properties:
-    """`modified` in seconds since the epoch, `size` in bytes (0 for a directory)."""
+    """`modified` in seconds since the epoch, `size` in bytes (0 for a directory), `etag` where it is known."""
 
     modified: float
     size: int
     directory: bool = False
+    etag: str = ""
 
 
 class Blobs:
     """One endpoint with one credential. `requests` counts HTTP requests by method. Methods raise ServiceError."""
 
-    def __init__(self, endpoint: str, credential: Any, *, concurrency: int = CONCURRENCY) -> None:
+    def __init__(
+        self, endpoint: str, credential: Any, *, concurrency: int = CONCURRENCY, checksums: bool = False
+    ) -> None:
         self.endpoint = endpoint
         self._credential = credential
         self._concurrency = concurrency
+        self._checksums = checksums
         self._service: Any = None
         self.requests: Counter[str] = Counter()
 
@@ -94,7 +98,7 @@ class Blobs:
                 return self._directory(container, name)
             if (found.metadata or {}).get(DIRECTORY_MARK) == "true":
                 return self._directory(container, name) or Properties(found.last_modified.timestamp(), 0, True)
-            return Properties(found.last_modified.timestamp(), int(found.size))
+            return Properties(found.last_modified.timestamp(), int(found.size), etag=str(found.etag))
 
     def _directory(self, container: str, name: str) -> Properties | None:
         from azure.core.exceptions import ResourceNotFoundError
@@ -115,7 +119,9 @@ class Blobs:
                 directory = (blob.metadata or {}).get(DIRECTORY_MARK) == "true"
                 yield (
                     blob.name,
-                    Properties(blob.last_modified.timestamp(), 0 if directory else int(blob.size), directory),
+                    Properties(
+                        blob.last_modified.timestamp(), 0 if directory else int(blob.size), directory, str(blob.etag)
+                    ),
                 )
 
     def listing(self, container: str, prefix: str, most_pages: int | None = None) -> dict[str, Properties] | None:
@@ -152,7 +158,9 @@ class Blobs:
         handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=".azblob-")
         try:
             with self._explained(f"Downloading az://{container}/{name}"), os.fdopen(handle, "wb") as stream:
-                self._blob(container, name).download_blob(max_concurrency=self._concurrency).readinto(stream)
+                self._blob(container, name).download_blob(
+                    max_concurrency=self._concurrency, validate_content=self._checksums
+                ).readinto(stream)
             umask = os.umask(0)
             os.umask(umask)
             Path(temporary).chmod(0o666 & ~umask)
@@ -186,7 +194,11 @@ class Blobs:
                 try:
                     with path.open("rb") as stream:
                         answer = self._blob(container, name).upload_blob(
-                            stream, length=size, overwrite=True, max_concurrency=self._concurrency
+                            stream,
+                            length=size,
+                            overwrite=True,
+                            max_concurrency=self._concurrency,
+                            validate_content=self._checksums,
                         )
                     return Properties(answer["last_modified"].timestamp(), size)
                 except ResourceNotFoundError:

@@ -35,3 +35,19 @@ class StorageProviderSettings(StorageProviderSettingsBase):
         default=4,
         metadata={"help": "Blocks of 4 MB of one file in flight at a time.", "env_var": False, "type": int},
     )
+    checksums: bool = field(
+        default=False,
+        metadata={
+            "help": "Send and check an MD5 with each block, beside what TLS does already; it costs a core's time.",
+            "env_var": False,
+        },
+    )
+    node_cache: Optional[float] = field(
+        default=None,
+        metadata={
+            "help": "Gigabytes of a node's disk for blobs that several of its jobs read; 0 for none. "
+            "Default: half of what is free.",
+            "env_var": False,
+            "type": float,
+        },
+    )

@@ -6,7 +6,6 @@ import os
 import signal
 import subprocess
 import time
-from pathlib import Path
 
 import pytest
 
@@ -189,32 +188,6 @@ def _runs(account: BatchAccount) -> list[str]:
 def _sleepers() -> list[str]:
     found = subprocess.run(["pgrep", "-f", "sleep 987"], capture_output=True, text=True, check=False)
     return found.stdout.split()
-
-
-def test_killed_and_run_again(workflow: Workflow, account: BatchAccount) -> None:
-    """kill -9 mid-run; after Snakemake's own --unlock the same command finishes and repeats no finished job."""
-    workflow.write(
-        'rule all:\n    input: "two"\n'
-        'rule first:\n    output: "one"\n    shell: "date +%s%N > {output}"\n'
-        'rule second:\n    input: "one"\n    output: "two"\n'
-        f'    params: go="{workflow.folder}/go", seen="{workflow.folder}/seen"\n'
-        '    shell: "if [ ! -e {params.go} ]; then touch {params.seen}; sleep 986; fi; cp {input} {output}"\n'
-    )
-    process = workflow.start()
-    until((workflow.folder / "seen").exists, 60)
-    os.killpg(process.pid, signal.SIGKILL)
-    process.communicate()
-    assert _runs(account), "a killed driver leaves its job, for the next run to find"
-    Path(workflow.folder / "go").touch()
-    unlocked = subprocess.run(
-        workflow.command("--unlock"), cwd=workflow.folder, env=workflow.environment, capture_output=True, check=False
-    )
-    assert unlocked.returncode == 0
-    code, said = workflow.run()
-    assert code == 0, said
-    assert "rule first:" not in said
-    assert "that an earlier run of this workflow left" in said
-    assert {"one", "two"} <= set(_blobs(workflow))
 
 
 def test_submission_costs_a_request_for_100_jobs(workflow: Workflow) -> None:

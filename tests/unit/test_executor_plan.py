@@ -15,22 +15,98 @@ from hypothesis import strategies as st
 from azbatch.errors import ConfigurationError, ServiceError
 from azbatch.jobs import TaskSpec
 from azbatch.pools.vm_sizes import find
-from snakemake_executor_plugin_azbatch import plan
-from snakemake_executor_plugin_azbatch.run import Submitter
+from snakemake_executor_plugin_azbatch import identity, plan, work
 from snakemake_executor_plugin_azbatch.settings import ExecutorSettings
+from snakemake_executor_plugin_azbatch.submitter import Submitter
 
 
-@given(st.text(max_size=200), st.integers(1, 9), st.one_of(st.integers(), st.uuids()))
-def test_task_ids_are_batchs(rule: str, attempt: int, jobid: object) -> None:
-    """Any rule name and job id give an id Batch takes, the same each time."""
-    name = plan.task_id(jobid, attempt, rule)
+@given(st.text(max_size=200), st.lists(st.text(max_size=20), max_size=8), st.integers(1, 10**9))
+def test_task_ids_are_batchs(rule: str, tokens: list[str], number: int) -> None:
+    """Any rule name and command give an id Batch takes, the same each time, that tells both parts again."""
+    base = identity.base(rule, tokens)
+    name = identity.task_id(base, number)
     assert re.fullmatch(r"[A-Za-z0-9_-]{1,64}", name)
-    assert name == plan.task_id(jobid, attempt, rule)
+    assert name == identity.task_id(identity.base(rule, tokens), number)
+    assert identity.parse(name) == (base, number)
+
+
+def test_a_tasks_id_tells_what_it_does() -> None:
+    """Attempt, order of options and temporary files do not matter; the target and the configuration do."""
+    usual = ["--target-jobs", "r:i=1", "--config", "a=1", "--attempt", "1", "--rerun-triggers", "mtime", "code"]
+    again = ["--rerun-triggers", "code", "mtime", "--config", "a=1", "--attempt", "2", "--target-jobs", "r:i=1"]
+    assert identity.base("r", usual) == identity.base("r", [*again, "--unneeded-temp-files", "x"])
+    for other in ("r:i=2", "a=2"):
+        changed = [other if token in {"r:i=1", "a=1"} and token[0] == other[0] else token for token in usual]
+        assert identity.base("r", usual) != identity.base("r", changed)
 
 
 def test_long_rule_names_stay_apart() -> None:
     """Two long names with a common beginning give two ids."""
-    assert plan.task_id(1, 1, "r" * 100 + "a") != plan.task_id(1, 1, "r" * 100 + "b")
+    one, other = (identity.base("r" * 100 + x, ["--target-jobs", f"{'r' * 100}{x}:"]) for x in "ab")
+    assert one != other
+
+
+def _member(number: int, **changes: Any) -> work.Member:
+    fields: dict[str, Any] = {
+        "info": None,
+        "rule": "r",
+        "label": f"r i={number}",
+        "interpreter": ("python",),
+        "common": ("--snakefile", "Snake file", "--config", "a='b c'"),
+        "own": ("--target-jobs", f"r:i={number}"),
+        "slots": 1,
+    }
+    return work.Member(**{**fields, **changes})
+
+
+@given(st.integers(1, 250), st.integers(1, 100), st.integers(0, 3000))
+def test_packs_hold_every_job_once(number: int, size: int, letters: int) -> None:
+    """However jobs are packed: each once, in order, no pack above its size, no command too long, all of it readable."""
+    members = [_member(n, own=("--target-jobs", f"r:i={n}{'y' * letters}")) for n in range(number)]
+    groups = work.packs(members, size)
+    assert [member for group in groups for member in group] == members
+    for group in groups:
+        assert len(group) <= size
+        assert len(work.encode(group)) < 131_072
+        rule, common, jobs = work.decode(work.encode(group))
+        assert (rule, tuple(common)) == ("r", members[0].common)
+        assert [tuple(own) for own in jobs] == [member.own for member in group]
+
+
+@pytest.mark.parametrize(
+    ("minutes", "remaining", "slots", "most", "size"),
+    [
+        (0, 1000, 4, 0, 1),  # nothing declared: not packed unasked
+        (1, 1000, 4, 1, 1),  # switched off
+        (1, 1000, 4, 0, 30),  # as many as half an hour allows
+        (1, 16, 4, 0, 2),  # all slots stay busy, twice over
+        (60, 1000, 4, 0, 1),  # long jobs
+        (0, 1000, 4, 50, 50),  # asked for
+        (0, 10_000, 4, 100, 100),
+        (1, 1, 4, 0, 1),
+    ],
+)
+def test_how_many_jobs_share_a_task(minutes: float, remaining: int, slots: int, most: int, size: int) -> None:
+    """Packs are for short jobs, and never leave slots idle."""
+    assert work.pack_size(minutes, remaining, slots, most) == size
+
+
+def test_a_pack_is_known_again() -> None:
+    """A later driver reads from a task's id and command which jobs are in it."""
+    members = [_member(n) for n in range(3)]
+    settings: dict[str, Any] = {"precommand": "", "retries": 0, "retention": "P1D"}
+    pack = work.task(members, "r-0123456789ab-1", pack=True, **settings)
+    assert work.bases_in(pack.id, pack.command) == [member.base for member in members]
+    single = work.task(members[:1], f"{members[0].base}-2", pack=False, **settings)
+    assert work.bases_in(single.id, single.command) == [members[0].base]
+    assert work.bases_in("somebody-elses", "true") == []
+
+
+def test_numbers_are_never_given_twice() -> None:
+    """Also where an earlier driver gave some."""
+    numbers = identity.Numbers()
+    numbers.saw("a", 3)
+    assert [numbers.following("a"), numbers.following("b"), numbers.following("a")] == [4, 1, 5]
 
 
 def test_all_faults_of_settings_come_at_once() -> None:
@@ -69,9 +145,12 @@ def test_spot_share(share: float, counts: tuple[int, int]) -> None:
 
 def test_the_task_command_survives_the_splitting() -> None:
     """Batch splits the command line; bash gets the script whole, quotes in Snakemake's arguments included."""
-    words = shlex.split(plan.task_command("""python -m snakemake --config 'a=b c' "$HOME" """))
+    task = work.task([_member(1)], "r-1", pack=False, precommand="export X=1", retries=0, retention="P1D")
+    words = shlex.split(task.command)
     assert words[:2] == ["/bin/bash", "-c"]
-    assert words[2].endswith("""; python -m snakemake --config 'a=b c' "$HOME" """)
+    end = words[2].split("; ")[-1]
+    assert end.startswith("export X=1 && python -m snakemake_executor_plugin_azbatch.job --snakefile 'Snake file'")
+    assert shlex.split(end)[-3:] == ["a='b c'", "--target-jobs", "r:i=1"]
 
 
 def test_the_same_workflow_is_known_again() -> None:
@@ -88,7 +167,7 @@ class _Sink:
         self.done: dict[str, str | None] = {}
         self.fail = fail
 
-    def add(self, tasks: Any) -> dict[str, str | None]:
+    def add(self, _lane: Any, tasks: Any) -> dict[str, str | None]:
         self.groups.append(len(tasks))
         if self.fail:
             raise ServiceError("the job is gone", code="JobNotFound")
@@ -110,7 +189,7 @@ def _submitted(sink: _Sink, number: int) -> None:
             finished.set()
 
     submitter = Submitter(sink.add, note)
-    submitter.put([TaskSpec(id=f"t{n}", command="true") for n in range(number)])
+    submitter.put("lane", [TaskSpec(id=f"t{n}", command="true") for n in range(number)])
     assert finished.wait(10)
     submitter.stop()
 

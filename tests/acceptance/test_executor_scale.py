@@ -1,0 +1,192 @@
+"""Runs that go on: after their driver died, on broken nodes, on several pools, and with many jobs in a task."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from azbatch.azure.batch import BatchAccount
+from tests.acceptance.conftest import Workflow, until
+
+pytestmark = [pytest.mark.acceptance, pytest.mark.usefixtures("nothing_left"), pytest.mark.xdist_group("scale")]
+
+WAITING = """
+rule all:
+    input: "two"
+rule first:
+    output: "one"
+    shell: "date +%s%N > {{output}}"
+rule second:
+    input: "one"
+    output: "two"
+    params: go="{folder}/go", ran="{folder}/ran"
+    shell: "echo x >> {{params.ran}}; while [ ! -e {{params.go}} ]; do sleep 0.1; done; cp {{input}} {{output}}"
+"""
+
+
+def _runs(account: BatchAccount) -> list[str]:
+    return [str(job["id"]) for job in account.list_jobs() if str(job["id"]).startswith("snakemake-")]
+
+
+def _unlock(workflow: Workflow) -> None:
+    done = subprocess.run(
+        workflow.command("--unlock"), cwd=workflow.folder, env=workflow.environment, capture_output=True, check=False
+    )
+    assert done.returncode == 0
+
+
+def _waits(workflow: Workflow) -> Path:
+    """A workflow whose second job waits for the file that is returned, and notes each time it begins."""
+    workflow.write(WAITING.format(folder=workflow.folder))
+    return workflow.folder / "go"
+
+
+def _times_run(workflow: Workflow) -> int:
+    ran = workflow.folder / "ran"
+    return len(ran.read_text().split()) if ran.exists() else 0
+
+
+def _run_on(workflow: Workflow, go: Path, *arguments: str) -> str:
+    """Run the workflow again; its second job may end once the driver has told what it found. What it said."""
+    process = workflow.start(*arguments)
+    assert process.stdout is not None
+    said = ""
+    for line in process.stdout:
+        said += line
+        if "an earlier run" in line:
+            break
+    go.touch()
+    said += process.communicate(timeout=120)[0]
+    assert process.returncode == 0, said
+    return said
+
+
+def test_a_killed_drivers_tasks_are_adopted(workflow: Workflow, account: BatchAccount) -> None:
+    """kill -9; the same command finds the job and its running task, awaits that, and runs nothing twice."""
+    go = _waits(workflow)
+    process = workflow.start()
+    until(lambda: _times_run(workflow) == 1, 60)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.communicate()
+    [job] = _runs(account)
+    _unlock(workflow)
+    said = _run_on(workflow, go)
+    assert f"Going on with job '{job}' of an earlier run: 1 of its jobs" in said
+    assert _times_run(workflow) == 1
+
+
+def test_changed_sources_are_not_mixed_with_old_tasks(workflow: Workflow, account: BatchAccount) -> None:
+    """A workflow that was edited meanwhile does not take results of its former self: the old job is removed."""
+    go = _waits(workflow)
+    process = workflow.start()
+    until(lambda: _times_run(workflow) == 1, 60)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.communicate()
+    [job] = _runs(account)
+    _unlock(workflow)
+    snakefile = workflow.folder / "Snakefile"
+    snakefile.write_text(snakefile.read_text().replace("cp {input}", "cat {input} >"))
+    said = _run_on(workflow, go)
+    assert f"Removing job '{job}' that an earlier run of this workflow left" in said
+    assert _times_run(workflow) == 2
+
+
+def test_what_is_left_on_purpose_is_taken_up_again(workflow: Workflow, account: BatchAccount) -> None:
+    """Ctrl-C with --azbatch-keep-running: the task goes on without a driver, and the next run only collects it."""
+    go = _waits(workflow)
+    process = workflow.start("--azbatch-keep-running")
+    until(lambda: _times_run(workflow) == 1, 60)
+    process.send_signal(signal.SIGINT)
+    said = process.communicate(timeout=60)[0]
+    assert "Left on Batch: 1 tasks. The same command goes on with them." in said
+    [job] = _runs(account)
+    said = _run_on(workflow, go, "--azbatch-keep-running")
+    assert f"Going on with job '{job}'" in said
+    assert _times_run(workflow) == 1
+
+
+def test_a_second_driver_in_the_folder_is_refused(workflow: Workflow) -> None:
+    """Two drivers would take each other's pools away: the second is told who is there, and touches nothing."""
+    go = _waits(workflow)
+    process = workflow.start()
+    until(lambda: _times_run(workflow) == 1, 60)
+    code, said = workflow.run("--nolock")
+    assert code == 1
+    assert f"Process {process.pid} runs this workflow already" in said
+    go.touch()
+    first = process.communicate(timeout=60)[0]
+    assert process.returncode == 0, first
+
+
+def test_short_jobs_share_a_task(workflow: Workflow) -> None:
+    """Nine jobs in packs of three: three tasks; the one that fails says why, is retried alone, and harms no other."""
+    workflow.write(
+        'rule all:\n    input: expand("out/{i}", i=range(9))\n'
+        'rule short:\n    output: "out/{i}"\n    resources: runtime=1\n'
+        f'    params: seen="{workflow.folder}/seen"\n'
+        '    shell: "if [ {wildcards.i} = 4 ] && [ ! -e {params.seen} ]; then touch {params.seen}; '
+        'echo the-reason >&2; exit 3; fi; echo {wildcards.i} > {output}"\n'
+    )
+    code, said = workflow.run(
+        "--azbatch-pack", "3", "--azbatch-max-nodes", "1", "--retries", "1", "--azbatch-report", "report.json"
+    )
+    assert code == 0, said
+    assert "the-reason" in said
+    assert "failed with exit code 1" in said
+    tasks = json.loads((workflow.folder / "report.json").read_text())["tasks"]
+    assert len(tasks) == 4
+    assert said.count("Finished jobid") == 10
+
+
+def test_rules_choose_their_nodes(workflow: Workflow) -> None:
+    """A VM size by a rule's resource, spot nodes by --preemptible-rules: a pool for each, all gone at the end."""
+    workflow.write(
+        'rule all:\n    input: "a", "b", "c"\n'
+        'rule plain:\n    output: "a"\n    shell: "touch {output}"\n'
+        'rule large:\n    output: "b"\n    resources: azbatch_vm_size="Standard_D8ds_v5"\n    shell: "touch {output}"\n'
+        'rule cheap:\n    output: "c"\n    shell: "touch {output}"\n'
+    )
+    code, said = workflow.run("--preemptible-rules", "cheap", "--azbatch-report", "report.json")
+    assert code == 0, said
+    report = json.loads((workflow.folder / "report.json").read_text())
+    sizes = [lane["vm_size"] for lane in report["lanes"]]
+    assert sizes.count("Standard_D8ds_v5") == 1
+    assert len(sizes) == 3
+    assert "spot Standard_F2s_v2 nodes" in said
+    assert "dedicated Standard_D8ds_v5 nodes" in said
+
+
+def test_one_pools_fault_is_not_the_others(workflow: Workflow) -> None:
+    """A rule that names a pool that is not there fails with that; the others run."""
+    workflow.write(
+        'rule all:\n    input: "a", "b"\n'
+        'rule good:\n    output: "a"\n    shell: "touch {output}"\n'
+        'rule bad:\n    output: "b"\n    resources: azbatch_pool="nowhere"\n    shell: "touch {output}"\n'
+    )
+    code, said = workflow.run("--keep-going")
+    assert code == 1
+    assert "Job of rule 'bad' can never run" in said
+    assert "PoolNotFound" in said
+    assert "Traceback" not in said
+    assert "Finished jobid: 1 (Rule: good)" in said or "(Rule: good)" in said
+
+
+def test_a_broken_node_is_replaced(workflow: Workflow, account: BatchAccount) -> None:
+    """A node that becomes unusable under a job is removed, said so, and the job runs on another."""
+    go = _waits(workflow)
+    process = workflow.start("--azbatch-max-nodes", "1")
+    until(lambda: _times_run(workflow) == 1, 60)
+    [job] = _runs(account)
+    [node] = account.list_nodes(job)
+    workflow.emulator.control("break", pool_id=job, node_id=node["id"])
+    go.touch()
+    said = process.communicate(timeout=120)[0]
+    assert process.returncode == 0, said
+    assert f"Node {node['id']} is unusable" in said
+    assert "Replacing 1 of the nodes" in said
+    assert _times_run(workflow) == 2
