@@ -138,3 +138,57 @@ def test_help_is_quick_and_imports_little() -> None:
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert "emulator" in done.stdout
+
+
+def test_a_job_and_a_tasks_output_are_followed(
+    azbatch_emulator: Emulator, account: BatchAccount, tmp_path: Path
+) -> None:
+    """`logs -f` prints what is written while the task runs; `attach` tells each end, and ends with 1 for a failure."""
+    account.create_pool(pool("cli-follow"))
+    account.create_job({"id": "cli-follow", "poolInfo": {"poolId": "cli-follow"}})
+    go = tmp_path / "go"
+    waits = f"/bin/sh -c 'echo begun; while [ ! -e {go} ]; do sleep 0.05; done; echo ended'"
+    account.add_tasks(
+        "cli-follow",
+        [{"id": "waits", "commandLine": waits}, {"id": "fails", "commandLine": "/bin/sh -c 'exit 4'"}],
+    )
+    command = [str(AZBATCH), "job", "logs", "cli-follow", "waits", "--file", "stdout.txt", "-f"]
+    environment = {**os.environ, **azbatch_emulator.environment()}
+    with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) as following:
+        assert following.stdout is not None
+        assert following.stdout.readline() == "begun\n"
+        go.touch()
+        assert following.stdout.read() == "ended\n"
+    assert following.returncode == 0
+    attached = _azbatch(azbatch_emulator, "job", "attach", "cli-follow")
+    assert attached.returncode == 1
+    assert "1 failed" in attached.stdout
+    account.delete_job("cli-follow")
+    account.delete_pool("cli-follow")
+
+
+def test_cleanup_takes_only_what_dead_runs_left(azbatch_emulator: Emulator, account: BatchAccount) -> None:
+    """A pool whose lease has run out goes, with its job; what may live and what is not ours stays."""
+    ours = [{"name": "azbatch-workflow", "value": "key"}]
+    for name, moment in (("cli-dead", "2020-01-01T00:00:00Z"), ("cli-lives", "2099-01-01T00:00:00Z")):
+        spec = {k: v for k, v in pool(name).items() if not k.startswith("target")}
+        text = f'x = time() < time("{moment}") ? 1 : 0; $TargetDedicatedNodes = x;'
+        account.create_pool({**spec, "metadata": ours, "enableAutoScale": True, "autoScaleFormula": text})
+        account.create_job({"id": name, "poolInfo": {"poolId": name}, "metadata": ours})
+    account.create_pool(pool("cli-foreign"))
+    try:
+        listed = _azbatch(azbatch_emulator, "cleanup", "--dry-run")
+        assert "pool\tcli-dead" in listed.stdout
+        assert "cli-foreign" not in listed.stdout
+        answer = _json(azbatch_emulator, "cleanup", "--yes")
+        assert {"cli-dead"} == set(answer["removed"]) & {"cli-dead", "cli-lives", "cli-foreign"}
+        gone = {p["id"] for p in account.list_pools() if p["state"] == "deleting"}
+        left = {p["id"] for p in account.list_pools()} - gone
+        assert {"cli-lives", "cli-foreign"} <= left
+        assert "cli-dead" not in left
+        wrong = _azbatch(azbatch_emulator, "cleanup", "--older-than", "soon")
+        assert (wrong.returncode, "'soon' is no age" in wrong.stderr) == (1, True)
+    finally:
+        account.delete_job("cli-lives")
+        for name in ("cli-lives", "cli-foreign"):
+            account.delete_pool(name)

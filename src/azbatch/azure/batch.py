@@ -218,6 +218,15 @@ class BatchAccount:
         """The last `last` bytes of a task's file, such as stderr.txt."""
         return self._tail(_path("jobs", job_id, "tasks", task_id, "files", path), last)
 
+    def read_task_file_from(self, job_id: str, task_id: str, path: str, first: int) -> bytes:
+        """What was written to a task's file since its byte number `first`; empty where nothing was."""
+        url = _path("jobs", job_id, "tasks", task_id, "files", path)
+        size = int(self._send("HEAD", url, kind="files").headers.get("Content-Length", "0"))
+        if size <= first:
+            return b""
+        answer = self._send("GET", url, headers={"ocp-range": f"bytes={first}-{size - 1}"}, stream=True, kind="files")
+        return b"".join(answer.iter_bytes())
+
     def _tail(self, path: str, last: int) -> bytes:
         size = int(self._send("HEAD", path, kind="files").headers.get("Content-Length", "0"))
         if size == 0:

@@ -8,10 +8,11 @@ import sys
 import click
 
 GROUPS = {
+    "cleanup": ("azbatch.cli.cleanup", "Remove jobs and pools that dead runs left."),
     "demo": ("azbatch.cli.demo", "Run the demonstration: a variant-calling workflow on the emulator."),
     "emulator": ("azbatch.cli.emulator", "Run Azure Batch and Blob storage on this machine."),
     "headnode": ("azbatch.cli.headnode", "Prepare and check a head node."),
-    "job": ("azbatch.cli.job", "List, show, read and delete jobs."),
+    "job": ("azbatch.cli.job", "List, show, follow, read and delete jobs."),
     "network": ("azbatch.cli.network", "See and change what nodes may reach."),
     "nextflow": ("azbatch.cli.nextflow", "Write and check what Nextflow needs."),
     "pool": ("azbatch.cli.pool", "List, create, show, resize and delete pools."),

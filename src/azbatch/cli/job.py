@@ -1,7 +1,8 @@
-"""`azbatch job`: list, show, logs, delete."""
+"""`azbatch job`: list, show, attach, logs, delete."""
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -17,7 +18,7 @@ Json = dict[str, Any]
 
 @click.group("job")
 def command() -> None:
-    """List, show, read and delete jobs."""
+    """List, show, follow, read and delete jobs."""
 
 
 @command.command("list")
@@ -60,15 +61,43 @@ def _row(task: Json) -> tuple[object, ...]:
     return task["id"], task["state"], info.get("exitCode", ""), str(node)[:14], task.get("displayName", "")
 
 
+@command.command("attach")
+@click.argument("job_id")
+@account_options
+def attach(account: BatchAccount, job_id: str) -> None:
+    """Follow a job until its tasks have ended; exit code 1 where one failed. It changes nothing.
+
+    To go on with a workflow whose Snakemake has died, run the same snakemake command in the same folder.
+    """
+    from azbatch.jobs.follow import ended
+
+    failed = 0
+    for one in ended(account, job_id):
+        failed += not one.succeeded
+        click.echo(one.sentence)
+    counts = account.task_counts(job_id)
+    click.echo(f"Job '{job_id}': " + ", ".join(f"{number} {name}" for name, number in counts.items()) + ".")
+    if failed or counts.get("failed"):
+        sys.exit(1)
+
+
 @command.command("logs")
 @click.argument("job_id")
 @click.argument("task_id")
 @click.option("--file", "name", default="stderr.txt", show_default=True, help="Which of the task's files.")
 @click.option("--bytes", "last", type=click.IntRange(1), default=1_000_000, help="At most the last so many bytes.")
+@click.option("-f", "--follow", is_flag=True, help="Go on as the task writes, until it ends.")
 @account_options
 @json_option
-def logs(account: BatchAccount, job_id: str, task_id: str, name: str, last: int, as_json: bool) -> None:
+def logs(account: BatchAccount, job_id: str, task_id: str, name: str, last: int, follow: bool, as_json: bool) -> None:
     """What a task wrote (the end of it, where it is long)."""
+    if follow:
+        from azbatch.jobs.follow import written
+
+        for piece in written(account, job_id, task_id, name):
+            sys.stdout.buffer.write(piece)
+            sys.stdout.buffer.flush()
+        return
     text = account.read_task_file(job_id, task_id, name, last).decode(errors="replace")
     if as_json:
         print_json({"job": job_id, "task": task_id, "file": name, "text": text})
