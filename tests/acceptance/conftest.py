@@ -77,6 +77,17 @@ class Workflow:
             pytest.fail(f"snakemake did not end in {timeout} s; it said:\n{said[-4000:]}")
         return process.returncode, said
 
+    def download(self, top: str) -> dict[str, bytes]:
+        """What lies below a folder of the container, by name."""
+        from azure.storage.blob import BlobServiceClient
+
+        key = {"account_name": self.emulator.storage_account, "account_key": self.emulator.storage_key}
+        bundle = str(self.emulator.ca_bundle)
+        with BlobServiceClient(self.emulator.blob_url, credential=key, connection_verify=bundle) as service:
+            container = service.get_container_client("acceptance")
+            names = [blob.name for blob in container.list_blobs(f"{top}/")]
+            return {name[len(top) + 1 :]: container.download_blob(name).readall() for name in names}
+
 
 @pytest.fixture
 def workflow(tmp_path: Path, azbatch_emulator: Emulator) -> Workflow:

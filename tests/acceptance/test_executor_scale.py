@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -190,3 +192,28 @@ def test_a_broken_node_is_replaced(workflow: Workflow, account: BatchAccount) ->
     assert f"Node {node['id']} is unusable" in said
     assert "Replacing 1 of the nodes" in said
     assert _times_run(workflow) == 2
+
+
+def test_every_feature_gives_what_a_local_run_gives(workflow: Workflow, tmp_path: Path) -> None:
+    """Checkpoint, group, directory, temp, retries, benchmark, log, scatter, module, odd names: the same files."""
+    features = Path(__file__).with_name("features")
+    local = tmp_path / "local"
+    for folder in (local, workflow.folder):
+        shutil.copytree(features, folder, dirs_exist_ok=True)
+    command = [sys.executable, "-m", "snakemake", "--cores", "2", "--nocolor"]
+    here = subprocess.run(command, cwd=local, env=workflow.environment, capture_output=True, text=True, check=False)
+    assert here.returncode == 0, here.stderr
+    code, said = workflow.run()
+    assert code == 0, said
+    top = workflow.prefix.removeprefix("az://acceptance/")
+    found = workflow.download(top)
+    expected = {
+        path.relative_to(local).as_posix(): path.read_bytes()
+        for path in local.rglob("*")
+        if path.is_file() and ".snakemake" not in path.relative_to(local).parts and path.suffix != ".smk"
+    }
+    del expected["Snakefile"]
+    assert found.keys() == expected.keys()
+    measured = "benchmarks/slow.tsv"
+    assert found.pop(measured).splitlines()[0] == expected.pop(measured).splitlines()[0]
+    assert found == expected

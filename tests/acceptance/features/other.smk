@@ -1,0 +1,3 @@
+rule imported:
+    output: "imported.txt"
+    shell: "echo module > {output}"
