@@ -331,6 +331,7 @@ class Executor(RemoteExecutor):
         try:
             news, broken = await asyncio.to_thread(self._run.look, time.monotonic()) if self._run else ([], {})
             self._silent_since = None
+            await asyncio.to_thread(self._learn_outputs, news)
             for finished in news:
                 with self._registry:
                     one = self._works.pop(finished.id, None)
@@ -353,6 +354,23 @@ class Executor(RemoteExecutor):
         if news:
             self._last_news = now
         return min(max(QUICK, SHARE * (now - self._last_news)), SLOW)
+
+    def _learn_outputs(self, news: Sequence[Finished]) -> None:
+        """Snakemake looks at the outputs of each job that ended, one after the other: one listing answers for many.
+
+        What it knew of them is from before.
+        """
+        from snakemake_storage_plugin_azblob import StorageObject
+        from snakemake_storage_plugin_azblob.bulk import learn
+
+        with self._registry:
+            works = [self._works[finished.id] for finished in news if finished.succeeded and finished.id in self._works]
+        jobs = [member.info.job for one in works for member in one.members.values()]
+        files = [file for job in jobs for file in job.output if getattr(file, "is_storage", False)]
+        items = [file.storage_object for file in files if isinstance(file.storage_object, StorageObject)]
+        for item in items:
+            item.forget()
+        learn(items)
 
     def _tell(self, one: Work, finished: Finished) -> None:
         """Report each job of a task that ended, or run it again where that was nobody's fault."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import os
 import posixpath
+import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -31,6 +32,7 @@ from snakemake_interface_storage_plugins.storage_provider import (
 
 from azbatch.errors import AzbatchError
 from snakemake_storage_plugin_azblob import query as queries
+from snakemake_storage_plugin_azblob.bulk import Crowd
 from snakemake_storage_plugin_azblob.settings import StorageProviderSettings
 
 if TYPE_CHECKING:
@@ -51,6 +53,7 @@ class StorageProvider(StorageProviderBase):
     def __post_init__(self) -> None:
         self._blobs: Blobs | None = None
         self._listed: dict[tuple[str, str], asyncio.Lock] = {}
+        self.crowd = Crowd()
 
     @property
     def blobs(self) -> Blobs:
@@ -149,7 +152,9 @@ class StorageObject(StorageObjectRead, StorageObjectWrite, StorageObjectGlob, St
         self.location = queries.parse(self.query)
         # What one answer told about time and size, each to be used once: a second question asks anew.
         self._known: dict[str, Properties] = {}
+        self._learned: tuple[Properties, float] | None = None
         self._last: Properties | None = None
+        self.provider.crowd.join(self)
 
     @property
     def _place(self) -> tuple[str, str]:
@@ -168,19 +173,40 @@ class StorageObject(StorageObjectRead, StorageObjectWrite, StorageObjectGlob, St
         self._know(found, "mtime", "size")
         return found
 
+    def learned(self, found: Properties, until: float) -> None:
+        """What a listing tells, for all questions until a moment of the monotonic clock."""
+        self._know(found)
+        self._learned = (found, until)
+
+    def forget(self) -> None:
+        """The blob may have changed."""
+        self._known, self._learned = {}, None
+
+    def _from_listing(self) -> Properties | None:
+        if self._learned is not None and time.monotonic() < self._learned[1]:
+            return self._learned[0]
+        return None
+
     def _know(self, found: Properties | None, *uses: str) -> None:
         self._known = dict.fromkeys(uses, found) if found is not None else {}
+        self._learned = None
         self._last = found
 
     def _told(self, use: str) -> Properties:
-        found = self._known.pop(use, None) or self._look()
+        found = self._from_listing() or self._known.pop(use, None) or self._look()
         self._known.pop(use, None)
         if found is None:
             raise FileOrDirectoryNotFoundError(self.print_query, self.local_path())
         return found
 
     def exists(self) -> bool:
-        if self._known.pop("exists", None) is not None:
+        if self._from_listing() is not None or self._known.pop("exists", None) is not None:
+            return True
+        blobs = self.provider.blobs
+        listed = self.provider.crowd.answer(*self._place, blobs.listing)
+        if listed is not None:
+            # The time may have changed since; that is asked for by itself.
+            self._know(listed, "size")
             return True
         return self._look() is not None
 
@@ -260,7 +286,7 @@ class StorageObject(StorageObjectRead, StorageObjectWrite, StorageObjectGlob, St
 
     def remove(self) -> None:
         found = self._look()
-        self._known = {}
+        self.forget()
         if found is not None and found.directory:
             self.provider.blobs.delete_tree(*self._place)
         elif found is not None:
@@ -268,7 +294,7 @@ class StorageObject(StorageObjectRead, StorageObjectWrite, StorageObjectGlob, St
 
     def touch(self) -> None:
         found = self._look()
-        self._known = {}
+        self.forget()
         if found is not None and found.directory:
             self.provider.blobs.touch_tree(*self._place)
         else:
