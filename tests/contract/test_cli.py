@@ -192,3 +192,27 @@ def test_cleanup_takes_only_what_dead_runs_left(azbatch_emulator: Emulator, acco
         account.delete_job("cli-lives")
         for name in ("cli-lives", "cli-foreign"):
             account.delete_pool(name)
+
+
+def test_a_profile_runs_a_workflow(azbatch_emulator: Emulator, tmp_path: Path) -> None:
+    """`snakemake --profile azbatch` needs nothing else; a profile that is there is kept, a bad prefix told."""
+    home = {"XDG_CONFIG_HOME": str(tmp_path / "config"), "HOME": str(tmp_path)}
+    wanted = ("snakemake", "profile", "--prefix", "az://profile/run")
+    done = _azbatch(azbatch_emulator, *wanted, **home)
+    assert done.returncode == 0, done.stderr
+    kept = _azbatch(azbatch_emulator, *wanted, **home)
+    assert (kept.returncode, "was kept" in kept.stderr) == (1, True)
+    bad = _azbatch(azbatch_emulator, "snakemake", "profile", "--prefix", "s3://x", **home)
+    assert (bad.returncode, "is no place for a run" in bad.stderr) == (1, True)
+    (tmp_path / "Snakefile").write_text('rule all:\n    output: "done"\n    shell: "touch {output}"\n')
+    run = subprocess.run(
+        [sys.executable, "-m", "snakemake", "--profile", "azbatch"],
+        cwd=tmp_path,
+        env={**os.environ, **azbatch_emulator.environment(), **home},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert run.returncode == 0, run.stderr
+    assert "autoscaled up to 10" in run.stderr

@@ -16,6 +16,7 @@ GROUPS = {
     "network": ("azbatch.cli.network", "See and change what nodes may reach."),
     "nextflow": ("azbatch.cli.nextflow", "Write and check what Nextflow needs."),
     "pool": ("azbatch.cli.pool", "List, create, show, resize and delete pools."),
+    "snakemake": ("azbatch.cli.snakemake", "Write a profile for Snakemake."),
     "workspace": ("azbatch.cli.workspace", "Turn Batch on in a workspace, privately; check it; take it away."),
 }
 
