@@ -20,7 +20,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from azbatch_emulator.account import Account
 from azbatch_emulator.arm.reach import network_of, subnet_of
 from azbatch_emulator.arm.wire import ArmService
-from azbatch_emulator.batch.service import BatchService, Door
+from azbatch_emulator.batch.service import ABORT, BatchService, Door
 from azbatch_emulator.clock import Clock
 from azbatch_emulator.engine import Engine
 from azbatch_emulator.gateway import Gateway
@@ -116,6 +116,8 @@ class Site:
         routes = Starlette(routes=[*control, *identity, *self.entra.routes(), Mount("/", app=self.service)])
 
         async def choose(scope: Scope, receive: Receive, send: Send) -> None:
+            # uvicorn gives a method of its own record of the request.
+            scope[ABORT] = lambda: getattr(send, "__self__").transport.abort()  # noqa: B009 - no Send has it
             path = scope.get("path", "").lower()
             is_arm = any(path == prefix or path.startswith(f"{prefix}/") for prefix in ARM_PATHS)
             await (self.arm if is_arm else routes)(scope, receive, send)

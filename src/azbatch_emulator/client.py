@@ -10,7 +10,7 @@ from typing import Any
 from azbatch_emulator.errors import EmulatorError
 
 PREFIX, TOKEN_HEADER = "/_emulator", "x-azbatch-emulator-token"
-READS = frozenset({"status", "requests", "accounts", "dump", "sign-ins"})
+READS = frozenset({"status", "requests", "accounts", "dump", "sign-ins", "struck"})
 TIMEOUT = 60.0
 
 

@@ -23,6 +23,7 @@ from azbatch_emulator.arm.records import ArmRefused
 from azbatch_emulator.client import PREFIX, TOKEN_HEADER
 from azbatch_emulator.engine import Engine
 from azbatch_emulator.errors import EmulatorError
+from azbatch_emulator.injection import Injector, Rule
 from azbatch_emulator.records import Fault, NodeState, Pool, Refused
 
 MACHINE_DIFFERS = ("AZBATCH_ACCOUNT_URL", "AZBATCH_STORAGE_URL", "SNAKEMAKE_STORAGE_AZBLOB_ENDPOINT_URL")
@@ -39,6 +40,7 @@ class Control:
     facts: Callable[[], Mapping[str, Any]]
     wipe: Callable[[bool], None]
     shutdown: Callable[[], None]
+    faults: Injector
     tenant: TenantRoutes | None = None
 
 
@@ -126,7 +128,8 @@ class TenantRoutes:
 
 
 def routes(control: Control) -> list[Route]:
-    """`status`, `requests` (GET); `reset`, `preempt`, `break`, `fail-start-tasks`, `quota`, `shutdown` (POST, JSON)."""
+    """`status`, `requests` (GET); `reset`, `preempt`, `break`, `fail-start-tasks`, `quota`, `faults`,
+    `shutdown` (POST, JSON)."""
 
     def guarded(endpoint: Callable[[Any], Awaitable[Mapping[str, Any]]]) -> Endpoint:
         async def respond(request: Request) -> Response:
@@ -168,6 +171,14 @@ def routes(control: Control) -> list[Route]:
             await control.tenant.reset()
         return {}
 
+    async def faults(body: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Replace the faults of the wire; no rules, no faults."""
+        control.faults.set([Rule.of(rule) for rule in body.get("rules", [])], int(body.get("seed", 0)))
+        return {"rules": len(control.faults.rules)}
+
+    async def struck(_body: Any) -> Mapping[str, Any]:
+        return dict(control.faults.struck)
+
     async def shutdown(_body: Any) -> Mapping[str, Any]:
         control.shutdown()
         return {}
@@ -180,6 +191,8 @@ def routes(control: Control) -> list[Route]:
         ("POST", "break", causing(_break)),
         ("POST", "fail-start-tasks", causing(_fail_start_tasks)),
         ("POST", "quota", causing(_quota)),
+        ("POST", "faults", guarded(faults)),
+        ("GET", "struck", guarded(struck)),
         ("POST", "shutdown", guarded(shutdown)),
     ]
     if control.tenant is not None:

@@ -230,6 +230,7 @@ class Emulator:
         return control.Control(
             engine=site.service.engine,
             counts=site.service.counts,
+            faults=site.service.faults,
             tenant=control.TenantRoutes(site, self.environment),
             token=self._token,
             facts=self._facts,

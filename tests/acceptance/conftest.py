@@ -9,6 +9,7 @@ import sys
 import time
 import uuid
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -77,16 +78,25 @@ class Workflow:
             pytest.fail(f"snakemake did not end in {timeout} s; it said:\n{said[-4000:]}")
         return process.returncode, said
 
-    def download(self, top: str) -> dict[str, bytes]:
-        """What lies below a folder of the container, by name."""
+    @contextmanager
+    def _container(self) -> Iterator[Any]:
         from azure.storage.blob import BlobServiceClient
 
         key = {"account_name": self.emulator.storage_account, "account_key": self.emulator.storage_key}
         bundle = str(self.emulator.ca_bundle)
         with BlobServiceClient(self.emulator.blob_url, credential=key, connection_verify=bundle) as service:
-            container = service.get_container_client("acceptance")
+            yield service.get_container_client("acceptance")
+
+    def download(self, top: str) -> dict[str, bytes]:
+        """What lies below a folder of the container, by name."""
+        with self._container() as container:
             names = [blob.name for blob in container.list_blobs(f"{top}/")]
             return {name[len(top) + 1 :]: container.download_blob(name).readall() for name in names}
+
+    def delete(self, name: str) -> None:
+        """Delete a blob of the run."""
+        with self._container() as container:
+            container.delete_blob(f"{self.prefix.removeprefix('az://acceptance/')}/{name}")
 
 
 @pytest.fixture

@@ -217,3 +217,76 @@ def test_every_feature_gives_what_a_local_run_gives(workflow: Workflow, tmp_path
     measured = "benchmarks/slow.tsv"
     assert found.pop(measured).splitlines()[0] == expected.pop(measured).splitlines()[0]
     assert found == expected
+
+
+def test_a_bad_wire(workflow: Workflow) -> None:
+    """Refusals, resets before and after, late answers, partly failed collections: each job ran once, all is right."""
+    workflow.write(
+        'rule all:\n    input: expand("out/{i}", i=range(10))\n'
+        f'rule one:\n    output: "out/{{i}}"\n    params: ran="{workflow.folder}/ran"\n'
+        '    shell: "echo {wildcards.i} >> {params.ran}; echo {wildcards.i} > {output}"\n'
+    )
+    everywhere = {"times": None}
+    workflow.emulator.control(
+        "faults",
+        seed=5,
+        rules=[
+            {**everywhere, "kind": "partial", "operation": "CreateTaskCollection", "probability": 0.5},
+            {**everywhere, "kind": "status", "status": 503, "retry_after": 0.1, "probability": 0.1},
+            {**everywhere, "kind": "status", "status": 429, "retry_after": 0.1, "probability": 0.1},
+            {**everywhere, "kind": "reset-before", "probability": 0.1},
+            {**everywhere, "kind": "reset-after", "probability": 0.1},
+            {**everywhere, "kind": "slow", "seconds": 0.5, "probability": 0.1},
+        ],
+    )
+    try:
+        code, said = workflow.run()
+        struck = workflow.emulator.control("struck")
+    finally:
+        workflow.emulator.control("faults", rules=[])
+    assert code == 0, said
+    assert sum(struck.values()) > 5
+    assert sorted((workflow.folder / "ran").read_text().split()) == [str(n) for n in range(10)]
+
+
+def test_batch_itself_ends_a_run_that_goes_on_too_long(workflow: Workflow) -> None:
+    """The job's wall clock ends its tasks, driver or not; the driver says so, and the run ends."""
+    workflow.write('rule all:\n    output: "x"\n    shell: "sleep 984"\n')
+    code, said = workflow.run("--azbatch-max-wall-clock", "PT8S")
+    assert code == 1
+    assert "it was ended by request or by its time limit" in said
+    assert "Traceback" not in said
+
+
+def test_an_input_that_vanishes_fails_its_job_only(workflow: Workflow) -> None:
+    """A blob that somebody deletes under the run: the job that needs it says which; the others run."""
+    workflow.write(
+        'rule all:\n    input: "needs", "other"\n'
+        f'rule first:\n    output: "one"\n    shell: "echo 1 > {{output}}"\n'
+        'rule waits:\n    input: "one"\n    output: "two"\n'
+        f'    params: go="{workflow.folder}/go", ran="{workflow.folder}/ran"\n'
+        '    shell: "echo x > {params.ran}; while [ ! -e {params.go} ]; do sleep 0.1; done; cp {input} {output}"\n'
+        'rule needs:\n    input: "one", "two"\n    output: "needs"\n    shell: "cat {input} > {output}"\n'
+        'rule other:\n    input: "two"\n    output: "other"\n    shell: "cat {input} > {output}"\n'
+    )
+    process = workflow.start("--keep-going")
+    until(lambda: _times_run(workflow) == 1, 60)
+    workflow.delete("one")
+    (workflow.folder / "go").touch()
+    said = process.communicate(timeout=120)[0]
+    assert process.returncode == 1
+    assert "one" in said.split("Error in rule needs")[1]
+    assert "other" in workflow.download(workflow.prefix.removeprefix("az://acceptance/"))
+
+
+def test_sigterm_ends_a_run_after_what_runs(workflow: Workflow) -> None:
+    """Snakemake takes it as: nothing new, and wait for what runs. Its job and pool go with it."""
+    go = _waits(workflow)
+    process = workflow.start()
+    until(lambda: _times_run(workflow) == 1, 60)
+    process.send_signal(signal.SIGTERM)
+    go.touch()
+    said = process.communicate(timeout=60)[0]
+    assert "Will exit after finishing currently running jobs" in said
+    assert "Traceback" not in said
+    assert _times_run(workflow) == 1

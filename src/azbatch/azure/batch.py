@@ -6,6 +6,7 @@ Retries: 429 and 503 are tried again after Retry-After, at most RETRIES times. S
 from __future__ import annotations
 
 import os
+import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -19,6 +20,8 @@ API_VERSION = "2025-06-01"
 CONTENT = "application/json; odata=minimalmetadata"
 RETRIES = 6
 TIMEOUT = 60
+RESETS = 4  # times that a request is repeated after its connection was reset
+MADE = frozenset({"PoolExists", "JobExists"})
 
 Json = dict[str, Any]
 
@@ -65,31 +68,42 @@ class BatchAccount:
         stream: bool = False,
         kind: str = "",
     ) -> Any:
-        from azure.core.exceptions import AzureError
+        from azure.core.exceptions import AzureError, ServiceResponseError
         from azure.core.rest import HttpRequest
 
         self.requests[f"{method} {kind or path.split('/')[1]}"] += 1
-        request = HttpRequest(
-            method,
-            path,
-            params={"api-version": API_VERSION, **(query or {})},
-            headers={"Content-Type": CONTENT, "Accept": "application/json", **(headers or {})}
-            if body is not None
-            else {"Accept": "application/json", **(headers or {})},
-            json=body,
-        )
-        try:
-            response = self._connected().send_request(request, stream=stream)
-        except AzureError as error:
-            # The client itself raises for some codes, with the service's answer.
-            answer = getattr(error, "response", None)
-            if answer is None:
-                raise unreachable(self.url, error) from error
-            raise refused(answer, f"{method} {path}") from error
+        tries: list[Any] = []
+        for attempt in range(RESETS + 1):
+            request = HttpRequest(
+                method,
+                path,
+                params={"api-version": API_VERSION, **(query or {})},
+                headers={"Content-Type": CONTENT, "Accept": "application/json", **(headers or {})}
+                if body is not None
+                else {"Accept": "application/json", **(headers or {})},
+                json=body,
+            )
+            try:
+                response = self._connected().send_request(request, stream=stream, raw_request_hook=tries.append)
+                break
+            except AzureError as error:
+                # The client itself raises for some codes, with the service's answer.
+                answer = getattr(error, "response", None)
+                if answer is not None:
+                    response = answer
+                    break
+                # The client repeats no POST whose answer was lost; ours may all be sent twice.
+                if not isinstance(error, ServiceResponseError) or attempt == RESETS:
+                    raise unreachable(self.url, error) from error
+                time.sleep(0.1 * 2**attempt)
         if response.status_code >= 400:
             if stream:
                 response.read()
-            raise refused(response, f"{method} {path}")
+            fault = refused(response, f"{method} {path}")
+            if len(tries) > 1 and fault.code in MADE:
+                # An earlier try made it, and its answer was lost.
+                return response
+            raise fault
         return response
 
     def _json(self, method: str, path: str, **options: Any) -> Json:
