@@ -111,6 +111,7 @@ def test_a_missing_storage_prefix_is_told(workflow: Workflow) -> None:
     assert "Traceback" not in said
 
 
+@pytest.mark.fault("core quota 0", "the jobs fail at once, with the remedy")
 def test_quota_ends_the_run_with_the_remedy(workflow: Workflow) -> None:
     """A pool that gets no node because of the core quota fails the jobs with what to do about it."""
     workflow.write(CHAIN)
@@ -157,6 +158,7 @@ def test_an_autoscaled_spot_pool_runs_a_workflow(workflow: Workflow) -> None:
     assert "sum.txt" in _blobs(workflow)
 
 
+@pytest.mark.fault("driver gets SIGINT with 200 jobs running", "out in under 5 s, nothing left")
 def test_ctrl_c_ends_everything_quickly(workflow: Workflow, account: BatchAccount) -> None:
     """With 200 sleeping jobs, Ctrl-C: out in under 5 s, no task process left, pool, job and sources gone."""
     workflow.write(

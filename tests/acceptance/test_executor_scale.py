@@ -68,6 +68,7 @@ def _run_on(workflow: Workflow, go: Path, *arguments: str) -> str:
     return said
 
 
+@pytest.mark.fault("driver killed (SIGKILL) while a task runs", "the same command adopts the task; nothing runs twice")
 def test_a_killed_drivers_tasks_are_adopted(workflow: Workflow, account: BatchAccount) -> None:
     """kill -9; the same command finds the job and its running task, awaits that, and runs nothing twice."""
     go = _waits(workflow)
@@ -82,6 +83,7 @@ def test_a_killed_drivers_tasks_are_adopted(workflow: Workflow, account: BatchAc
     assert _times_run(workflow) == 1
 
 
+@pytest.mark.fault("driver killed, and the workflow edited", "the old job is removed, the new one runs")
 def test_changed_sources_are_not_mixed_with_old_tasks(workflow: Workflow, account: BatchAccount) -> None:
     """A workflow that was edited meanwhile does not take results of its former self: the old job is removed."""
     go = _waits(workflow)
@@ -98,6 +100,7 @@ def test_changed_sources_are_not_mixed_with_old_tasks(workflow: Workflow, accoun
     assert _times_run(workflow) == 2
 
 
+@pytest.mark.fault("driver interrupted with `--azbatch-keep-running`", "tasks go on, and are adopted")
 def test_what_is_left_on_purpose_is_taken_up_again(workflow: Workflow, account: BatchAccount) -> None:
     """Ctrl-C with --azbatch-keep-running: the task goes on without a driver, and the next run only collects it."""
     go = _waits(workflow)
@@ -112,6 +115,7 @@ def test_what_is_left_on_purpose_is_taken_up_again(workflow: Workflow, account: 
     assert _times_run(workflow) == 1
 
 
+@pytest.mark.fault("two drivers in one folder and prefix", "the second is refused and told who is there")
 def test_a_second_driver_in_the_folder_is_refused(workflow: Workflow) -> None:
     """Two drivers would take each other's pools away: the second is told who is there, and touches nothing."""
     go = _waits(workflow)
@@ -125,6 +129,7 @@ def test_a_second_driver_in_the_folder_is_refused(workflow: Workflow) -> None:
     assert process.returncode == 0, first
 
 
+@pytest.mark.fault("one job of a pack fails", "only that one is retried")
 def test_short_jobs_share_a_task(workflow: Workflow) -> None:
     """Nine jobs in packs of three: three tasks; the one that fails says why, is retried alone, and harms no other."""
     workflow.write(
@@ -163,6 +168,7 @@ def test_rules_choose_their_nodes(workflow: Workflow) -> None:
     assert "dedicated Standard_D8ds_v5 nodes" in said
 
 
+@pytest.mark.fault("a rule's pool is not there", "its jobs fail, the others run")
 def test_one_pools_fault_is_not_the_others(workflow: Workflow) -> None:
     """A rule that names a pool that is not there fails with that; the others run."""
     workflow.write(
@@ -178,6 +184,7 @@ def test_one_pools_fault_is_not_the_others(workflow: Workflow) -> None:
     assert "Finished jobid: 1 (Rule: good)" in said or "(Rule: good)" in said
 
 
+@pytest.mark.fault("a node becomes unusable under a job", "replaced; the job runs elsewhere")
 def test_a_broken_node_is_replaced(workflow: Workflow, account: BatchAccount) -> None:
     """A node that becomes unusable under a job is removed, said so, and the job runs on another."""
     go = _waits(workflow)
@@ -219,6 +226,10 @@ def test_every_feature_gives_what_a_local_run_gives(workflow: Workflow, tmp_path
     assert found == expected
 
 
+@pytest.mark.fault(
+    "429 and 503 storms; connections reset before and after commit; slow answers; collections that fail in part",
+    "each job runs once, the result is right",
+)
 def test_a_bad_wire(workflow: Workflow) -> None:
     """Refusals, resets before and after, late answers, partly failed collections: each job ran once, all is right."""
     workflow.write(
@@ -249,6 +260,7 @@ def test_a_bad_wire(workflow: Workflow) -> None:
     assert sorted((workflow.folder / "ran").read_text().split()) == [str(n) for n in range(10)]
 
 
+@pytest.mark.fault("a task killed by the wall clock", "its jobs fail with that reason")
 def test_batch_itself_ends_a_run_that_goes_on_too_long(workflow: Workflow) -> None:
     """The job's wall clock ends its tasks, driver or not; the driver says so, and the run ends."""
     workflow.write('rule all:\n    output: "x"\n    shell: "sleep 984"\n')
@@ -258,6 +270,7 @@ def test_batch_itself_ends_a_run_that_goes_on_too_long(workflow: Workflow) -> No
     assert "Traceback" not in said
 
 
+@pytest.mark.fault("a blob deleted under the run", "the job that needs it says which; the others run")
 def test_an_input_that_vanishes_fails_its_job_only(workflow: Workflow) -> None:
     """A blob that somebody deletes under the run: the job that needs it says which; the others run."""
     workflow.write(
@@ -279,6 +292,7 @@ def test_an_input_that_vanishes_fails_its_job_only(workflow: Workflow) -> None:
     assert "other" in workflow.download(workflow.prefix.removeprefix("az://acceptance/"))
 
 
+@pytest.mark.fault("driver gets SIGTERM", "what runs is awaited, nothing new begins, nothing is left")
 def test_sigterm_ends_a_run_after_what_runs(workflow: Workflow) -> None:
     """Snakemake takes it as: nothing new, and wait for what runs. Its job and pool go with it."""
     go = _waits(workflow)

@@ -92,6 +92,10 @@ def _finished(workflow: Workflow) -> int:
     return len(set(ran.read_text().split())) if ran.exists() else 0
 
 
+@pytest.mark.fault(
+    "half of the nodes preempted, one broken, the service killed and started again",
+    "the result is right, nothing is left",
+)
 def test_a_storm(daemon: Daemon, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Half of the spot nodes preempted, a node broken, the service killed and back: each result right, nothing left."""
     monkeypatch.setenv("AZBATCH_ACCOUNT_NAME", "emulator")

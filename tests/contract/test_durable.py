@@ -61,6 +61,7 @@ def _work(client: BatchClient, ledger: Ledger, number: Iterator[int], rng: rando
         return
 
 
+@pytest.mark.fault("the emulator killed at random instants", "nothing acknowledged is lost")
 def test_nothing_acknowledged_is_lost(tmp_path: Path) -> None:
     """Killed at random instants under load and started again: what was added is there, what ended has ended."""
     rng, ledger, number = random.Random(7), Ledger(), iter(range(10**9))

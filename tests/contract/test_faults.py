@@ -88,6 +88,7 @@ def test_a_slow_answer_comes_late(emulator: Emulator, client: BatchClient) -> No
     assert time.monotonic() - began >= 0.3
 
 
+@pytest.mark.fault("the answer to added tasks is lost, or in part refused", "each task is there once")
 def test_tasks_are_added_once_whatever_the_wire_does(emulator: Emulator, account: BatchAccount) -> None:
     """Refusals, resets before and after, and parts that fail: 300 tasks are there, each once, none reported lost."""
     account.create_pool(pool("faulty"))
@@ -108,6 +109,7 @@ def test_tasks_are_added_once_whatever_the_wire_does(emulator: Emulator, account
     account.delete_pool("faulty")
 
 
+@pytest.mark.fault("pool or job made, the answer lost", "the repetition takes it for its own")
 def test_what_was_made_although_the_answer_was_lost_is_ours(emulator: Emulator, account: BatchAccount) -> None:
     """A pool and a job whose creation was acknowledged to nobody: the repetition takes them for its own."""
     for operation in ("CreatePool", "CreateJob"):

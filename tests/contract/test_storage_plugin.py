@@ -10,6 +10,7 @@ import subprocess
 import sys
 import uuid
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -216,6 +217,55 @@ def test_credentials_by_connection_string_and_sas(tmp_path: Path, container: str
     signature = expired.split("sig=")[1].split("&")[0]
     assert signature not in str(raised.value)
     assert "(AuthorizationFailure); check that the SAS has not expired" in str(raised.value)
+
+
+@pytest.mark.fault("a SAS that has expired", "a sentence names the storage and the refusal, without the SAS")
+def test_an_expired_sas_is_one_sentence(tmp_path: Path, container: str, azbatch_emulator: Emulator) -> None:
+    """Whoever gave a SAS for a day finds out why the second day fails; the SAS itself is not repeated."""
+    from azure.storage.blob import AccountSasPermissions, ResourceTypes, generate_account_sas
+
+    sas = generate_account_sas(
+        azbatch_emulator.storage_account,
+        azbatch_emulator.storage_key,
+        ResourceTypes(object=True, container=True),
+        AccountSasPermissions(read=True, list=True),
+        expiry=datetime(2020, 1, 1, tzinfo=UTC),
+    )
+    item = _provider(tmp_path, sas_token=sas, connection_string=None).object(f"az://{container}/thing")
+    with pytest.raises(AzbatchError) as caught:
+        item.exists()
+    said = str(caught.value)
+    assert "az://" in said
+    assert "sig=" not in said
+    assert len(said.splitlines()) == 1
+
+
+def test_blocks_are_checked_where_that_is_asked_for(tmp_path: Path, container: str) -> None:
+    """With checksums on, a file of several blocks goes up and comes back the same."""
+    item = _stored(_provider(tmp_path, checksums=True), f"az://{container}/checked", os.urandom(9 << 20))
+    before = item.local_path().read_bytes()
+    item.local_path().unlink()
+    item.retrieve_object()
+    assert item.local_path().read_bytes() == before
+
+
+def test_jobs_of_a_node_fetch_a_blob_once(tmp_path: Path, container: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a node a second job finds the blob in the shared folder; a new version of the blob is fetched again."""
+    monkeypatch.setenv("AZ_BATCH_TASK_ID", "task")
+    monkeypatch.setenv("AZ_BATCH_NODE_SHARED_DIR", str(tmp_path / "shared"))
+    query = f"az://{container}/reference"
+    requests = []
+    for number, content in enumerate((b"a" * (2 << 20), None, b"b" * (2 << 20))):
+        provider = _provider(tmp_path / str(number))
+        if content is not None:
+            _stored(provider, query, content)
+        item = _provider(tmp_path / f"job{number}").object(query)
+        assert item.exists()
+        before = item.provider.blobs.requests["GET"]
+        item.retrieve_object()
+        requests.append(item.provider.blobs.requests["GET"] - before)
+        assert item.local_path().read_bytes()[:1] == (b"b" if number == 2 else b"a")
+    assert requests == [1, 0, 1]
 
 
 def test_wrong_endpoint_is_one_sentence(tmp_path: Path) -> None:

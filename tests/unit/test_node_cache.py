@@ -62,6 +62,7 @@ def test_what_a_job_wrote_to_is_fetched_anew(tmp_path: Path) -> None:
     assert blob.downloads == 2
 
 
+@pytest.mark.fault("a job dies while it fetches a shared input", "half a file is never handed out")
 def test_a_crash_in_the_middle_does_no_harm(tmp_path: Path) -> None:
     """Half a download of a process that died is never handed out."""
     cache, blob = NodeCache(tmp_path / "shared"), Blob()

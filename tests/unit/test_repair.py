@@ -38,6 +38,10 @@ def _node(state: str, name: str = "n") -> dict[str, Any]:
         ({**STEADY, "resizeErrors": [NO_QUOTA]}, [], NEW, repair.GiveUp),
     ],
 )
+@pytest.mark.fault(
+    "start task failing, resize error then recovery, no capacity",
+    "broken nodes replaced; passing errors waited out; lasting ones given up",
+)
 def test_what_is_done_about_a_pool(
     pool: dict[str, Any], nodes: list[dict[str, Any]], done: repair.Repairs, expected: type | None
 ) -> None:
@@ -88,6 +92,9 @@ def test_a_passing_error_is_told_once() -> None:
         ({"failureInfo": {"category": "usererror", "code": "TaskEnded"}}, Blame.USER),
         ({}, Blame.PASSING),
     ],
+)
+@pytest.mark.fault(
+    "disk full, image or access refused, lost node", "the service's faults are retried apart; lasting ones fail at once"
 )
 def test_whose_fault_a_failure_is(info: dict[str, Any], expected: Blame) -> None:
     """The service's category decides, but for what fails in the same way each time."""

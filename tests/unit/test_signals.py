@@ -25,6 +25,7 @@ def _dropped() -> None:
     threading.Event().wait(20)
 
 
+@pytest.mark.fault("Ctrl-C in a finalizer", "it comes again, without a traceback")
 def test_a_signal_that_arrives_in_a_finalizer_is_not_lost(capsys: pytest.CaptureFixture[str]) -> None:
     """Python ignores what a finalizer raises: the interrupt comes again after it, and no traceback is printed."""
     with Interrupts(), pytest.raises(KeyboardInterrupt):
