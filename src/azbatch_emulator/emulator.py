@@ -221,7 +221,9 @@ class Emulator:
             identity_url=lambda pool: self.http_url if mine else f"{self.http_url}{self._pool_identity(account, pool)}",
             ca_bundle=self._tls.bundle,
             storage_url=self._azurite.url if self._azurite else None,
-            token=lambda resource: str(tokens.mint(resource, SUBJECT, datetime.now(UTC))),
+            token=lambda resource, identity: str(
+                tokens.mint(resource, SUBJECT if mine else self._site.tenant.subject_of(identity), datetime.now(UTC))
+            ),
         )
         owner = f"{self._folder.owner}/nodes" if mine else f"{self._folder.owner}/accounts/{account.name}"
         return ProcessRunner(nodes, surroundings, owner=owner), nodes

@@ -40,8 +40,8 @@ class NextflowHelper:
     Network: create_network_rule, list_network_rules, delete_network_rule, check_images.
     Clients: get_batch_client, get_blob_service_client, get_container_client, get_blob_client, get_network_client,
     get_credentials.
-    Place: get_config, get_batch_account, get_storage_account, get_batch_subnetid, get_subscription_id,
-    get_resource_group, update_hosts.
+    Place: get_config, get_batch_account, get_storage_account, get_batch_subnetid, get_node_identity,
+    get_subscription_id, get_resource_group, update_hosts.
     Nextflow: create_nextflow_scripts, check_before_run, run_nextflow.
 
     Every method raises azbatch.errors.AzbatchError with one sentence for the user.
@@ -59,14 +59,9 @@ class NextflowHelper:
     def get_workspace(self) -> Workspace:
         """Where everything is: accounts, region, subnet, security group."""
         if self._workspace is None:
-            import os
+            from azbatch.headnode.discover import locate
 
-            from azbatch.azure import clients, metadata
-            from azbatch.headnode.discover import discover
-
-            self._workspace = discover(
-                os.environ, metadata.compute, lambda: clients.resource_manager(clients.machine())
-            )
+            self._workspace = locate()
         return self._workspace
 
     def get_config(self) -> Json:
@@ -102,6 +97,10 @@ class NextflowHelper:
     def get_batch_subnetid(self) -> str:
         """Resource id of the nodes' subnet; "" where none is known."""
         return self.get_workspace().subnet_id
+
+    def get_node_identity(self) -> str:
+        """Resource id of the identity that nodes act as; "" where none is known."""
+        return self.get_workspace().node_identity_id
 
     def get_subscription_id(self) -> str:
         """The workspace's subscription; "" where it is not known."""
@@ -178,7 +177,8 @@ class NextflowHelper:
         if self._account is None:
             from azbatch.azure.batch import BatchAccount
 
-            self._account = BatchAccount(self.get_workspace().account_url)
+            place = self.get_workspace()
+            self._account = BatchAccount(place.account_url, account_id=place.account_id)
         return self._account
 
     # Pools
@@ -217,17 +217,31 @@ class NextflowHelper:
         scenario: str | None = None,
         images: Sequence[str] = (),
         image: str | None = None,
+        azcopy: bool = False,
+        docker_disk: str | None = None,
         wait: bool = True,
     ) -> PoolStatus:
         """Make a pool; task slots are the size's vCPUs. Without `vm_size` the smallest with `cores` and `memory_mb`.
 
         `scenario` (pending-tasks, workday or fixed) scales from 0 to `nodes`. `images` are container images pulled
-        ahead, `image` is the nodes' own (publisher:offer:sku). One that gets no usable node is deleted again.
+        ahead, `image` is the nodes' own (publisher:offer:sku). `azcopy` puts this machine's azcopy on the nodes.
+        `docker_disk` is where Docker's images go: "200" (GB of a data disk) or "nvme". Nodes are in the workspace's
+        subnet and act as its node identity. A pool that gets no usable node is deleted again.
         """
         from azbatch.pools import manage
 
         spec = self._spec(
-            pool_id, vm_size, cores, memory_mb, nodes, spot=spot, scenario=scenario, images=images, image=image
+            pool_id,
+            vm_size,
+            cores,
+            memory_mb,
+            nodes,
+            spot=spot,
+            scenario=scenario,
+            images=images,
+            image=image,
+            azcopy=azcopy,
+            docker_disk=docker_disk,
         )
         manage.create(self._batch(), spec)
         if wait and spec.formula is None and nodes:
@@ -250,11 +264,14 @@ class NextflowHelper:
         scenario: str | None = None,
         images: Sequence[str] = (),
         image: str | None = None,
+        azcopy: bool = False,
+        docker_disk: str | None = None,
     ) -> Any:
         from azbatch.pools import images as node_images
         from azbatch.pools import vm_sizes
+        from azbatch.pools.docker_disk import DockerDisk
         from azbatch.pools.scenarios import Scaling, Scenario
-        from azbatch.pools.spec import PoolSpec
+        from azbatch.pools.spec import PoolSpec, registries
 
         if scenario is not None and scenario not in set(Scenario):
             raise ConfigurationError([f"'{scenario}' is no scenario: choose {', '.join(Scenario)}."])
@@ -272,9 +289,22 @@ class NextflowHelper:
             formula=scaling.formula() if scaling else None,
             containers=True,
             container_images=tuple(images),
+            registries=registries((), images, self.get_node_identity() or None),
+            identity=self.get_node_identity() or None,
             subnet_id=self.get_batch_subnetid() or None,
+            azcopy=self._node_azcopy() if azcopy else None,
+            docker_disk=DockerDisk.parse(docker_disk) if docker_disk else None,
             metadata={"azbatch": "pool"},
         )
+
+    def _node_azcopy(self) -> Any:
+        from azbatch.azure.blob import BlobAccount
+        from azbatch.headnode import node_azcopy
+
+        if not self.get_node_identity():
+            text = "Nodes fetch azcopy by the workspace's node identity: set AZBATCH_NODE_IDENTITY_ID."
+            raise ConfigurationError([text])
+        return node_azcopy.publish(BlobAccount(self.get_workspace().storage_url), None, self.get_node_identity())
 
     def delete_batch_pool(self, pool_id: str, wait: bool = True) -> None:
         """Delete a pool with its nodes; with `wait` until it is gone. Raises AzbatchError where there is none."""
@@ -303,7 +333,11 @@ class NextflowHelper:
         from azbatch.signals import Interrupts
 
         with Interrupts(self._tell) as interrupts:
-            spec = self._spec(pool_id, vm_size, 1, 0, nodes, spot=spot, images=images)
+            # Nextflow's tasks copy their files with azcopy, which nodes without a way out could not download.
+            azcopy = bool(self.get_node_identity())
+            if not azcopy:
+                self._tell("There is no node identity here, so nodes get no azcopy from the workspace's storage.")
+            spec = self._spec(pool_id, vm_size, 1, 0, nodes, spot=spot, images=images, azcopy=azcopy)
             with OwnPool(self._batch(), spec, interrupts=interrupts, said=self._tell):
                 yield
 

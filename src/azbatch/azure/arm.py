@@ -103,9 +103,10 @@ class ArmClient:
             yield from page.get("value") or ()
             address = page.get("nextLink")
 
-    def put(self, id: str, api_version: str, body: Body, *, etag: str | None = None) -> Body:
-        """Create or replace; returns when the operation has ended."""
-        return self._write("PUT", id, api_version, body, {"If-Match": etag} if etag else {})
+    def put(self, id: str, api_version: str, body: Body, *, etag: str | None = None, new: bool = False) -> Body:
+        """Create or replace; returns when the operation has ended. `new`: refused where it exists."""
+        headers = {**({"If-Match": etag} if etag else {}), **({"If-None-Match": "*"} if new else {})}
+        return self._write("PUT", id, api_version, body, headers)
 
     def patch(self, id: str, api_version: str, body: Body) -> Body:
         """Merge into the resource; returns when the operation has ended."""

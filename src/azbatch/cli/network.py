@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 import getpass
 import ipaddress
-import os
 import re
 import sys
 from collections.abc import Callable
@@ -57,10 +56,9 @@ def _group_option(*, person: bool) -> Callable[[F], F]:
 
 
 def _workspace_group() -> str:
-    from azbatch.azure import clients, metadata
-    from azbatch.headnode.discover import discover
+    from azbatch.headnode.discover import locate
 
-    found = discover(os.environ, metadata.compute, lambda: clients.resource_manager(clients.machine()))
+    found = locate()
     if not found.security_group_id:
         raise ConfigurationError(["The Batch network's security group is not known: give --security-group."])
     return found.security_group_id

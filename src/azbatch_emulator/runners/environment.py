@@ -21,7 +21,7 @@ SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 class Surroundings:
     """What a node finds around it: the account, its identity, the authorities to trust, the auto-storage.
 
-    `token(resource)` gives an access token of the node's identity, for the agent's own transfers.
+    `token(resource, identity)` gives an access token of a node's identity (resource id), for the agent's own transfers.
     """
 
     account: str
@@ -29,7 +29,7 @@ class Surroundings:
     identity_url: Callable[[str], str]  # of the metadata service that nodes of a pool ask
     ca_bundle: Path
     storage_url: str | None
-    token: Callable[[str], str]
+    token: Callable[[str, str], str]
 
 
 def node_path() -> str:
