@@ -41,7 +41,7 @@ class NextflowHelper:
     Clients: get_batch_client, get_blob_service_client, get_container_client, get_blob_client, get_network_client,
     get_credentials.
     Place: get_config, get_batch_account, get_storage_account, get_batch_subnetid, get_node_identity,
-    get_subscription_id, get_resource_group, update_hosts.
+    get_subscription_id, get_resource_group, get_private_addresses, update_hosts.
     Nextflow: create_nextflow_scripts, check_before_run, run_nextflow.
 
     Every method raises azbatch.errors.AzbatchError with one sentence for the user.
@@ -110,13 +110,36 @@ class NextflowHelper:
         """The workspace's resource group; "" where it is not known."""
         return self.get_workspace().resource_group
 
-    def update_hosts(self, addresses: Mapping[str, str], path: Path = Path("/etc/hosts")) -> bool:
-        """Put private endpoints' names (name -> address) into the hosts file; False if they are there.
+    def get_private_addresses(self) -> dict[str, str]:
+        """name -> address of the workspace's private endpoints for Batch and blobs, as Azure knows them."""
+        from azbatch.azure import clients
+        from azbatch.headnode.hosts import looked_up
 
-        A last resort for networks whose DNS has no private zone; needs root. Lines of others stay as they are.
+        place = self.get_workspace()
+        if not (place.subscription and place.resource_group):
+            raise ConfigurationError(["The workspace is not known, so its private endpoints cannot be looked up."])
+        arm = clients.resource_manager(clients.machine())
+        group = f"/subscriptions/{place.subscription}/resourceGroups/{place.resource_group}"
+        try:
+            endpoints = list(arm.list(f"{group}/providers/Microsoft.Network/privateEndpoints", "2024-05-01"))
+        finally:
+            arm.close()
+        found = looked_up(endpoints)
+        if not found:
+            text = f"Workspace '{place.resource_group}' has no private endpoint that this machine may see."
+            raise ConfigurationError([text])
+        return found
+
+    def update_hosts(self, addresses: Mapping[str, str] | None = None, path: Path = Path("/etc/hosts")) -> bool:
+        """Put private endpoints' names (name -> address; by default `get_private_addresses`) into the hosts file.
+
+        A last resort for networks whose DNS has no private zone; needs root. Lines of others stay as they are. False
+        if all is there already.
         """
         from azbatch.headnode.hosts import merged
 
+        if addresses is None:
+            addresses = self.get_private_addresses()
         before = path.read_text(encoding="utf-8")
         after = merged(before, addresses)
         if after == before:
@@ -387,21 +410,26 @@ class NextflowHelper:
         from azbatch.azure import clients
         from azbatch.azure.network import SecurityGroup, resolve
         from azbatch.network import manage
-        from azbatch.network.images import pullable
+        from azbatch.network.images import pullable, registry_host
+        from azbatch.network.way_out import confined
 
         id = self.get_workspace().security_group_id
         if not id:
             self._tell("The nodes' network is not known here, so that images can be pulled was not checked.")
             return
         group = SecurityGroup(clients.resource_manager(self.get_credentials()), id)
-        closed = {i: c for i, c in pullable(manage.compiled(group), images, resolve).items() if not c.reachable}
-        if closed:
-            raise ConfigurationError(
-                [
-                    f"Nodes cannot pull {image}: {found.lines[0]} Open it with: {found.remedy}"
-                    for image, found in closed.items()
-                ]
-            )
+        looked = {
+            image: confined(found, resolve(registry_host(image)), group.networks, group.closed_subnets)
+            for image, found in pullable(manage.compiled(group), images, resolve).items()
+        }
+        faults = [
+            f"Nodes cannot pull {image}: "
+            + (f"{found.lines[0]} Open it with: {found.remedy}" if found.remedy else " ".join(found.lines))
+            for image, found in looked.items()
+            if not found.reachable
+        ]
+        if faults:
+            raise ConfigurationError(faults)
 
     def _who(self) -> str:
         import getpass

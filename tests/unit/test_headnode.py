@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from azbatch.cli.headnode import command
 from azbatch.errors import ConfigurationError, ServiceError
-from azbatch.headnode import check, download, pins, script
+from azbatch.headnode import check, download, hosts, pins, script
 from azbatch.headnode.discover import Workspace, discover
 from azbatch.headnode.hosts import merged
 
@@ -158,6 +158,21 @@ def test_the_hosts_file(lines: list[str], addresses: dict[str, str], newline: bo
     assert merged(merged("", addresses), {}).strip() == ""
 
 
+def _endpoint(name: str, group: str, **addresses: str) -> dict[str, Any]:
+    configs = [{"fqdn": f"{host}.westeurope.batch.azure.com", "ipAddresses": [ip]} for host, ip in addresses.items()]
+    links = [{"properties": {"groupIds": [group]}}]
+    return {"name": name, "properties": {"customDnsConfigs": configs, "privateLinkServiceConnections": links}}
+
+
+def test_private_addresses_are_looked_up() -> None:
+    """The account's endpoint, not the one that nodes are managed by; two addresses of a name are named, and not chosen
+    between (the original took the first endpoint there was)."""
+    ours, nodes = _endpoint("pe", "batchAccount", acc="10.0.0.4"), _endpoint("pn", "nodeManagement", guid="10.1.0.4")
+    assert hosts.looked_up([ours, nodes]) == {"acc.westeurope.batch.azure.com": "10.0.0.4"}
+    with pytest.raises(ConfigurationError, match=r"10\.0\.0\.4 of pe, 10\.0\.0\.9 of other"):
+        hosts.looked_up([ours, _endpoint("other", "batchAccount", acc="10.0.0.9")])
+
+
 # Where it is
 
 
@@ -277,6 +292,7 @@ def test_a_place_that_is_known_needs_no_rights() -> None:
         (check.judge_clock("Thu, 26 Nov 2026 12:00:10 GMT", NOW), True),
         (check.judge_clock("Thu, 26 Nov 2026 12:00:10 GMT", NOW + timedelta(minutes=9)), False),
         (check.judge_clock(None, NOW), False),
+        (check.judge_clock("Thu, 26 Nov 2026 12:00:10 -0000", NOW), True),
         (check.judge_disk(100), False),
         (check.judge_disk(5000), True),
         (check.judge_program("java", None), False),

@@ -163,6 +163,20 @@ def env(state: Path | None, form: str, who: str | None, as_json: bool) -> None:
     click.echo(FORMATS["json" if as_json else form](variables))
 
 
+@command.command("sign-in")
+@click.argument("code")
+@click.option("--as", "who", metavar="NAME", default="owner", show_default=True, help="The person who enters it.")
+@click.option("--refuse", is_flag=True, help="Refuse it.")
+@_state_option
+def sign_in(code: str, who: str, refuse: bool, state: Path | None) -> None:
+    """Enter a device code, as a person would on the sign-in page that a program names."""
+    from azbatch_emulator import launcher
+
+    with _told_plainly():
+        launcher.sign_in(code, None if refuse else who, state)
+    click.echo(f"The code {code} was refused." if refuse else f"{who} is signed in.")
+
+
 @command.command()
 @_state_option
 @click.option("-n", "--lines", type=click.IntRange(min=1), default=100, show_default=True)

@@ -57,6 +57,8 @@ def judge_clock(date: str | None, now: datetime) -> Item:
         served = parsedate_to_datetime(date or "")
     except (TypeError, ValueError):
         return Item(what="clock", ok=False, found="no service told the time.", remedy="Mend what is above first.")
+    if served.tzinfo is None:  # how `-0000` is read: UTC, of unknown origin
+        served = served.replace(tzinfo=UTC)
     skew = abs((now - served).total_seconds())
     text = f"{skew:.0f} s from the service's."
     return Item(what="clock", ok=skew <= MOST_SKEW, found=text, remedy="Switch time synchronisation on: timedatectl.")
