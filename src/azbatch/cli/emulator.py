@@ -81,6 +81,11 @@ def command() -> None:
 @click.option("--https-port", type=PORT, default=0, help="0, the default: a free one.")
 @click.option("--blob-port", type=PORT, default=0, help="0, the default: a free one.")
 @click.option("--node-path", type=click.Path(dir_okay=False), help="The Node.js to run Azurite with.")
+@click.option(
+    "--for-nextflow",
+    is_flag=True,
+    help="Let Nextflow's Java use it: the storage also by its name on Azure, by a proxy, with a trust store.",
+)
 @_json_option
 def start(state: Path | None, as_json: bool, **options: Any) -> None:
     """Start the emulator; it runs on until `azbatch emulator stop`."""
@@ -96,6 +101,11 @@ def start(state: Path | None, as_json: bool, **options: Any) -> None:
     for label, key in (("Batch", "https_url"), ("Blob storage", "blob_url"), ("Identity", "http_url")):
         if record[key]:
             click.echo(f"  {label:<13}{record[key]}")
+    java = record["environment"].get("NXF_OPTS")
+    if java:
+        click.echo("Nextflow's Java finds and trusts it by these options, which are also in `azbatch emulator env`:")
+        click.echo(f"  NXF_OPTS     {java}")
+        click.echo(f"  {record['blob_host']} leads to the storage above, for tasks on nodes too.")
     click.echo('Let this shell use it with: eval "$(azbatch emulator env)"')
 
 

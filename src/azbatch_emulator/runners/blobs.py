@@ -57,12 +57,15 @@ class TransferFailed(Exception):
 class Blobs:
     """Transfers that trust `ca_bundle`; `token(resource, identity)` opens what that identity may. Safe for threads."""
 
-    def __init__(self, ca_bundle: Path, token: Callable[[str, str], str]) -> None:
+    def __init__(self, ca_bundle: Path, token: Callable[[str, str], str], proxy: str = "") -> None:
         self._bundle = str(ca_bundle)
         self._token = token
         self._sessions = {True: self._session(), False: self._session()}
         # Loopback is reached directly, whatever proxies and netrc the user has; other hosts as the user has set up.
         self._sessions[True].trust_env = False
+        if proxy:
+            self._sessions[False].proxies = {"https": proxy}
+            self._sessions[False].trust_env = False
 
     @staticmethod
     def _session() -> requests.Session:

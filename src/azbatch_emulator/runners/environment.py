@@ -30,6 +30,7 @@ class Surroundings:
     ca_bundle: Path
     storage_url: str | None
     token: Callable[[str, str], str]
+    proxy: str = ""  # that leads to the storage by its name on Azure; "" for none
 
 
 def node_path() -> str:
@@ -79,4 +80,9 @@ def _identity(surroundings: Surroundings, pool_id: str) -> Mapping[str, str]:
         "AZURE_TOKEN_CREDENTIALS": "ManagedIdentityCredential",
         "REQUESTS_CA_BUNDLE": bundle,
         "SSL_CERT_FILE": bundle,
+        **_proxied(surroundings.proxy),
     }
+
+
+def _proxied(proxy: str) -> Mapping[str, str]:
+    return {"HTTPS_PROXY": proxy, "NO_PROXY": "127.0.0.1,localhost"} if proxy else {}

@@ -32,7 +32,7 @@ class Transfers:
 
     def __init__(self, surroundings: Surroundings) -> None:
         self._storage_url = surroundings.storage_url
-        self._blobs = Blobs(surroundings.ca_bundle, surroundings.token)
+        self._blobs = Blobs(surroundings.ca_bundle, surroundings.token, surroundings.proxy)
 
     def close(self) -> None:
         """Drop idle connections; the next transfer opens new ones."""
