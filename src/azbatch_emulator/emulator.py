@@ -338,6 +338,7 @@ class Emulator:
             storage = {"AZBATCH_STORAGE_URL": self.blob_url, "SNAKEMAKE_STORAGE_AZBLOB_ENDPOINT_URL": self.blob_url}
         return {
             "AZBATCH_ACCOUNT_URL": self.https_url,
+            "AZBATCH_ACCOUNT_NAME": self.account,  # which an address does not tell
             **storage,
             "AZBATCH_ARM_URL": self.https_url,
             "AZURE_AUTHORITY_HOST": self.https_url,

@@ -116,9 +116,10 @@ def test_a_task_uses_the_storage_by_its_name_on_azure(emulator: Emulator, accoun
                 }
             )
             account.create_job({"id": "j", "poolInfo": {"poolId": "n"}})
+            steps = f"cat in.txt > out.txt && python -c {shlex.quote(ask)} >> out.txt"
             task = {
                 "id": "t",
-                "commandLine": f"/bin/bash -c {shlex.quote(f'cat in.txt > out.txt && python -c {shlex.quote(ask)} >> out.txt')}",
+                "commandLine": f"/bin/bash -c {shlex.quote(steps)}",
                 "resourceFiles": [{"httpUrl": f"{usual}/in.txt", "filePath": "in.txt", **identity}],
                 "outputFiles": [
                     {

@@ -271,3 +271,31 @@ def test_the_three_lines_and_a_run(lab: Lab) -> None:
 
 
 _WITH_AZCOPY = '"$AZ_BATCH_NODE_SHARED_DIR/bin/azcopy" > {name}.txt'
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (("pool", "list"), "identity"),
+        (("network", "list"), "identity"),
+        (("pool", "create", "x", "--cores", "2"), "identity"),
+    ],
+)
+def test_a_machine_without_identity(lab: Lab, arguments: tuple[str, ...], says: str) -> None:
+    """One sentence, no traceback, nothing made: the owner gives a head node its identity."""
+    done = lab.azbatch(*arguments, who="lab-desk")
+    assert done.returncode == 1
+    assert "Traceback" not in done.stderr
+    assert says in done.stderr.lower()
+    assert len(done.stderr.strip().splitlines()) == 1, done.stderr
+
+
+@pytest.mark.parametrize("arguments", [("pool", "list"), ("pool", "create", "x"), ("network", "list")])
+def test_an_identity_without_rights(lab: Lab, arguments: tuple[str, ...]) -> None:
+    """A head node of a workspace that was never enabled: who may not do what is said in one sentence."""
+    done = lab.azbatch(*arguments, who="other-head")
+    assert done.returncode == 1
+    assert "Traceback" not in done.stderr
+    (sentence,) = done.stderr.strip().splitlines()
+    assert "The client 'other-head'" in sentence
+    assert "does not have authorization to perform action" in sentence

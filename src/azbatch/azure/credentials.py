@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import logging
 import os
 from functools import lru_cache
 from typing import TYPE_CHECKING
@@ -23,6 +24,8 @@ def entra() -> DefaultAzureCredential:
     """One credential for the process, so that its tokens are shared. AZURE_TOKEN_CREDENTIALS narrows the choice."""
     from azure.identity import DefaultAzureCredential
 
+    # What it tells of a failure in five lines is told by our own errors in one.
+    logging.getLogger("azure.identity").addHandler(logging.NullHandler())
     return DefaultAzureCredential(exclude_interactive_browser_credential=True)
 
 

@@ -73,6 +73,7 @@ def command() -> None:
     type=click.FloatRange(min=0, min_open=True),
     default=60.0,
     show_default=True,
+    envvar="AZBATCH_EMULATOR_SPEED",
     help="How much faster than Azure allocation, boot and autoscale go; tasks take the time they take.",
 )
 @click.option("--no-storage", is_flag=True, help="Without Blob storage (and so without Node.js).")

@@ -58,10 +58,10 @@ def _group_option(*, person: bool) -> Callable[[F], F]:
 def _workspace_group() -> str:
     from azbatch.headnode.discover import locate
 
-    found = locate()
-    if not found.security_group_id:
-        raise ConfigurationError(["The Batch network's security group is not known: give --security-group."])
-    return found.security_group_id
+    try:
+        return locate(("security_group_id",)).security_group_id
+    except ConfigurationError as error:
+        raise ConfigurationError([f"{fault} Or give --security-group." for fault in error.faults]) from None
 
 
 def lasting(text: str | None) -> timedelta | None:

@@ -76,7 +76,11 @@ def discover(
         arm = reader() if known["subscription"] and known["resource_group"] else None
         for name, value in (_looked_up(arm, known, needs) if arm is not None else {}).items():
             known[name] = known[name] or value
-    words = {"account_url": "Batch account", "storage_url": "storage account"}
+    words = {
+        "account_url": "Batch account",
+        "storage_url": "storage account",
+        "security_group_id": "Batch network's security group",
+    }
     faults = [
         f"The workspace's {words[name]} is not known: set {VARIABLES[name]}, or run on the head node of a workspace."
         for name in needs
