@@ -30,6 +30,7 @@ def main() -> None:
 @click.option("--account", default="emulator", show_default=True)
 @click.option("--storage-account", default="emulatorstorage", show_default=True)
 @click.option("--node-path", type=click.Path(dir_okay=False), help="The Node.js to run Azurite with.")
+@click.option("--for-nextflow", is_flag=True, help="The storage also by its name on Azure, by a proxy.")
 @click.option("--news-fd", type=int, hidden=True)
 def serve(
     state: Path | None,
@@ -43,6 +44,7 @@ def serve(
     account: str,
     storage_account: str,
     node_path: str | None,
+    for_nextflow: bool,
     news_fd: int | None,
 ) -> None:
     """Serve until stopped. Tells its addresses in STATE/emulator.json."""
@@ -62,6 +64,7 @@ def serve(
         account=account,
         storage_account=storage_account,
         node_path=node_path,
+        for_nextflow=for_nextflow,
     )
     sys.exit(code)
 

@@ -174,7 +174,8 @@ class Site:
         for account in self.tenant.arm.store.of_type("Microsoft.Batch/batchAccounts"):
             same = machine is not None and account.id.resource_group == machine.id.resource_group
             if same and (url := self.batch_url(account.id.text, who)):
-                found["AZBATCH_ACCOUNT_URL"] = url
+                found |= {"AZBATCH_ACCOUNT_URL": url, "AZBATCH_ACCOUNT_NAME": account.id.name}
+                found["AZBATCH_ACCOUNT_ID"] = account.id.text
         for account in self.tenant.arm.store.of_type("Microsoft.Storage/storageAccounts"):
             same = machine is not None and account.id.resource_group == machine.id.resource_group
             if same and (url := self.storage_url(account.id.text, who)):

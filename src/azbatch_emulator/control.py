@@ -26,7 +26,12 @@ from azbatch_emulator.errors import EmulatorError
 from azbatch_emulator.injection import Injector, Rule
 from azbatch_emulator.records import Fault, NodeState, Pool, Refused
 
-MACHINE_DIFFERS = ("AZBATCH_ACCOUNT_URL", "AZBATCH_STORAGE_URL", "SNAKEMAKE_STORAGE_AZBLOB_ENDPOINT_URL")
+MACHINE_DIFFERS = (
+    "AZBATCH_ACCOUNT_URL",
+    "AZBATCH_ACCOUNT_NAME",
+    "AZBATCH_STORAGE_URL",
+    "SNAKEMAKE_STORAGE_AZBLOB_ENDPOINT_URL",
+)
 Endpoint = Callable[[Request], Awaitable[Response]]
 
 

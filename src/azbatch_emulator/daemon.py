@@ -157,6 +157,14 @@ def create_workspace(
     return _client(folder_of(state)).call("workspace", **asked)
 
 
+def sign_in(user_code: str, who: str | None, state: Path | str | None = None) -> None:
+    """Enter a device code as the person `who`, or refuse it (None). Raises EmulatorError."""
+    client = _client(folder_of(state))
+    if all(one["user_code"].lower() != user_code.lower() for one in client.call("sign-ins")["waiting"]):
+        raise EmulatorError(f"No sign-in waits for the code {user_code}: it was used, is too old, or is mistyped.")
+    client.call("sign-in", user_code=user_code, who=who)
+
+
 def logs(state: Path | str | None = None, lines: int = 100) -> str:
     """The end of the daemon's log. Raises EmulatorError where there is none."""
     folder = folder_of(state)

@@ -12,7 +12,8 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Literal, Self
+from typing import TYPE_CHECKING, Any, Literal, Self
+from urllib.parse import urlsplit
 
 from starlette.types import ASGIApp
 
@@ -20,10 +21,14 @@ from azbatch_emulator import control, processes, tls
 from azbatch_emulator.account import Account
 from azbatch_emulator.azurite import AzuriteProcess
 from azbatch_emulator.client import PREFIX, ControlClient
+from azbatch_emulator.errors import EmulatorError
 from azbatch_emulator.runners.environment import MARKER, Surroundings
 from azbatch_emulator.runners.process import ProcessRunner, drop_files, drop_temporary
 from azbatch_emulator.server import ServerThread, bind
 from azbatch_emulator.state import StateFolder, cache_directory
+
+if TYPE_CHECKING:
+    from azbatch_emulator.forward_proxy import ForwardProxy
 
 log = logging.getLogger(__name__)
 RunnerName = Literal["process", "instant"]
@@ -35,6 +40,8 @@ class Emulator:
 
     `state` is the state folder, a temporary one by default. In a folder of its own everything survives the process,
     even kill -9: nodes reboot at the next start, and running tasks are requeued; `ephemeral` begins empty each time.
+    `for_nextflow` lets Nextflow use it: the storage answers under its name on Azure too, by a proxy that NXF_OPTS in
+    `environment` names together with a trust store.
     `runner` "process" runs tasks as real processes, "instant" ends each as soon as it starts. `speed` divides the
     service's delays (allocation, boot, sampling, autoscale interval); tasks take the time they take. Without `storage`
     there is no Azurite, and Node.js is not needed. Port 0 is a free one.
@@ -60,11 +67,13 @@ class Emulator:
         account: str = "emulator",
         storage_account: str = "emulatorstorage",
         node_path: str | None = None,
+        for_nextflow: bool = False,
         progress: Progress = lambda _text: None,
     ) -> None:
         self._given_state, self._runner_name, self._speed = state, runner, speed
         self._with_storage, self._node_path, self._progress = storage, node_path, progress
         self._durable = state is not None and not ephemeral
+        self._for_nextflow, self._proxy_url = for_nextflow, ""
         self._ports = (http_port, https_port, blob_port)
         self.account, self.storage_account = account, storage_account
         self.stop_requested = threading.Event()
@@ -85,6 +94,8 @@ class Emulator:
         self._exit.close()
 
     def _start(self, stack: contextlib.ExitStack) -> None:
+        if self._for_nextflow and not self._with_storage:
+            raise EmulatorError("Nextflow needs Blob storage: leave out --no-storage or --for-nextflow.")
         self._folder = self._open_folder(stack)
         secrets = self._folder.secrets()
         self.account_key, self.storage_key, self._token = (
@@ -92,13 +103,17 @@ class Emulator:
             secrets.storage_key,
             secrets.control_token,
         )
-        self._tls = tls.ensure(self._folder.tls)
+        self._tls = tls.ensure(self._folder.tls, hosts=[self.blob_host] if self._for_nextflow else [])
         http = stack.enter_context(contextlib.closing(bind(self._ports[0], "--http-port")))
         https = stack.enter_context(contextlib.closing(bind(self._ports[1], "--https-port")))
         self.http_url = f"http://127.0.0.1:{http.getsockname()[1]}"
         self.https_url = f"https://127.0.0.1:{https.getsockname()[1]}"
         if self._with_storage:
             self._start_storage(stack)
+        if self._for_nextflow:
+            self._proxy_socket = stack.enter_context(contextlib.closing(bind(0, "--http-port")))
+            self._proxy_url = f"http://127.0.0.1:{self._proxy_socket.getsockname()[1]}"
+            tls.java_trust_store(self._tls, self.trust_store)
         server = ServerThread(self._application, http, https, self._tls)
         stack.callback(server.stop)
         server.start()
@@ -176,11 +191,34 @@ class Emulator:
             trust=ssl.create_default_context(cafile=str(self._tls.authority)),
         )
         await site.begin()
+        proxy = self._forward_proxy() if self._for_nextflow else None
+        if proxy is not None:
+            await proxy.start()
         try:
             yield site.app(control.routes(self._control(site)))
         finally:
+            if proxy is not None:
+                await proxy.close()
             await listeners.close()
             await site.close()
+
+    def _forward_proxy(self) -> ForwardProxy:
+        from azbatch_emulator.forward_proxy import ForwardProxy
+
+        def mapped() -> dict[str, tuple[str, int]]:
+            return {self.blob_host: ("127.0.0.1", self._azurite.port)} if self._azurite else {}
+
+        return ForwardProxy(self._proxy_socket, mapped)
+
+    @property
+    def blob_host(self) -> str:
+        """The storage account's name on Azure, which programs that take no other ask for."""
+        return f"{self.storage_account}.blob.core.windows.net"
+
+    @property
+    def trust_store(self) -> Path:
+        """For Java: the authorities of `ca_bundle`; made with `for_nextflow`."""
+        return self._folder.tls / "truststore.p12"
 
     def _pool_identity(self, account: Account, pool_id: str) -> str:
         """Where the nodes of a pool of the tenant find their identity: none, where the pool has none."""
@@ -221,7 +259,10 @@ class Emulator:
             identity_url=lambda pool: self.http_url if mine else f"{self.http_url}{self._pool_identity(account, pool)}",
             ca_bundle=self._tls.bundle,
             storage_url=self._azurite.url if self._azurite else None,
-            token=lambda resource: str(tokens.mint(resource, SUBJECT, datetime.now(UTC))),
+            proxy=self._proxy_url,
+            token=lambda resource, identity: str(
+                tokens.mint(resource, SUBJECT if mine else self._site.tenant.subject_of(identity), datetime.now(UTC))
+            ),
         )
         owner = f"{self._folder.owner}/nodes" if mine else f"{self._folder.owner}/accounts/{account.name}"
         return ProcessRunner(nodes, surroundings, owner=owner), nodes
@@ -253,6 +294,7 @@ class Emulator:
             "https_url": self.https_url,
             "blob_url": self.blob_url if azurite else None,
             "storage_failure": azurite.failure if azurite else None,
+            "blob_host": self.blob_host if azurite and self._for_nextflow else None,
             "ca_bundle": str(self.ca_bundle),
             "runner": self._runner_name,
             "speed": self._speed,
@@ -297,6 +339,7 @@ class Emulator:
             storage = {"AZBATCH_STORAGE_URL": self.blob_url, "SNAKEMAKE_STORAGE_AZBLOB_ENDPOINT_URL": self.blob_url}
         return {
             "AZBATCH_ACCOUNT_URL": self.https_url,
+            "AZBATCH_ACCOUNT_NAME": self.account,  # which an address does not tell
             **storage,
             "AZBATCH_ARM_URL": self.https_url,
             "AZURE_AUTHORITY_HOST": self.https_url,
@@ -304,8 +347,24 @@ class Emulator:
             "AZURE_TOKEN_CREDENTIALS": "ManagedIdentityCredential",
             "REQUESTS_CA_BUNDLE": bundle,
             "SSL_CERT_FILE": bundle,
+            **self._java(),
             **_past_proxies(os.environ),
         }
+
+    def _java(self) -> dict[str, str]:
+        """Nextflow's Java finds the storage by the proxy, and trusts it."""
+        if not self._for_nextflow:
+            return {}
+        place = urlsplit(self._proxy_url)
+        settings = {
+            "javax.net.ssl.trustStore": self.trust_store,
+            "javax.net.ssl.trustStoreType": "PKCS12",
+            "javax.net.ssl.trustStorePassword": tls.JAVA_PASSWORD,
+            "https.proxyHost": place.hostname,
+            "https.proxyPort": place.port,
+            "http.nonProxyHosts": "127.*|localhost",
+        }
+        return {"NXF_OPTS": " ".join(f"-D{name}={value}" for name, value in settings.items())}
 
     def control(self, path: str, **body: Any) -> dict[str, Any]:
         """Call a route of `/_emulator/`: `control("status")`, `control("preempt", pool_id=..., node_id=...)`.

@@ -27,6 +27,7 @@ log = logging.getLogger(__name__)
 AUDIENCES = ("https://storage.azure.com", "https://storage.azure.com/")
 CONTAINERS = "Microsoft.Storage/storageAccounts/blobServices/containers"
 PIECE = 256 * 1024
+OUR_OWN = frozenset({b"connection", b"date"})  # said by the server that answers
 
 
 class Denied(Exception):
@@ -151,7 +152,7 @@ async def _answer(wire: h11.Connection, reader: asyncio.StreamReader, send: Send
         if event is h11.NEED_DATA:
             wire.receive_data(await reader.read(PIECE))
         elif isinstance(event, h11.Response):
-            headers = [(bytes(name), bytes(value)) for name, value in event.headers if name != b"connection"]
+            headers = [(bytes(name), bytes(value)) for name, value in event.headers if name not in OUR_OWN]
             await send({"type": "http.response.start", "status": event.status_code, "headers": headers})
         elif isinstance(event, h11.Data):
             await send({"type": "http.response.body", "body": bytes(event.data), "more_body": True})

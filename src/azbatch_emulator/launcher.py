@@ -4,13 +4,24 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from azbatch_emulator.daemon import create_workspace, env, logs, reset, start, status, stop
+from azbatch_emulator.daemon import create_workspace, env, logs, reset, sign_in, start, status, stop
 from azbatch_emulator.errors import EmulatorError
 
 if TYPE_CHECKING:
     from azbatch_emulator.emulator import Emulator
 
-__all__ = ["Emulator", "EmulatorError", "create_workspace", "env", "logs", "reset", "start", "status", "stop"]
+__all__ = [
+    "Emulator",
+    "EmulatorError",
+    "create_workspace",
+    "env",
+    "logs",
+    "reset",
+    "sign_in",
+    "start",
+    "status",
+    "stop",
+]
 
 
 def __getattr__(name: str) -> Any:

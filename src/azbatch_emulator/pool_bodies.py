@@ -5,7 +5,7 @@ Source: REST, Batch Management, Pool; Batch service, Pools - Create Pool.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from azbatch_emulator import durations
@@ -28,11 +28,36 @@ SAME = (
 )
 
 
+# Enumerations that the dialects write in other capitals: the data plane `pack`, ARM `Pack`.
+ENUMERATIONS = frozenset({"nodeFillType", "scope", "elevationLevel", "caching"})
+
+
+def _lower(text: str) -> str:
+    return text[:1].lower() + text[1:]
+
+
+def _upper(text: str) -> str:
+    return text[:1].upper() + text[1:]
+
+
+def _recased(value: Any, change: Callable[[str], str]) -> Any:
+    """The value with the members that are enumerations changed, at any depth."""
+    if isinstance(value, list):
+        return [_recased(item, change) for item in value]
+    if not isinstance(value, Mapping):
+        return value
+    return {
+        key: change(item) if key in ENUMERATIONS and isinstance(item, str) else _recased(item, change)
+        for key, item in value.items()
+    }
+
+
 def to_data_plane(name: str, body: Body) -> dict[str, Any]:
     """The body of a data-plane create for an ARM pool. Raises KeyError and ValueError for what is no pool."""
     properties = body.get("properties") or {}
     spec: dict[str, Any] = {"id": name, **{key: properties[key] for key in SAME if properties.get(key) is not None}}
-    machine = dict((properties.get("deploymentConfiguration") or {})["virtualMachineConfiguration"])
+    spec = {key: _recased(value, _lower) for key, value in spec.items()}
+    machine = _recased(dict((properties.get("deploymentConfiguration") or {})["virtualMachineConfiguration"]), _lower)
     if "nodeAgentSkuId" in machine:
         machine["nodeAgentSKUId"] = machine.pop("nodeAgentSkuId")
     spec["virtualMachineConfiguration"] = machine
@@ -64,6 +89,7 @@ def identity_to_data_plane(identity: Body) -> dict[str, Any]:
 def to_arm(pool: Pool, dedicated: Mapping[NodeState, int], spot: Mapping[NodeState, int]) -> dict[str, Any]:
     """The body of the ARM resource for a pool of the data plane, with its node counts."""
     spec = pool.spec
+    spec = {key: _recased(value, _upper) for key, value in spec.items()}
     machine = dict(spec.get("virtualMachineConfiguration") or {})
     if "nodeAgentSKUId" in machine:
         machine["nodeAgentSkuId"] = machine.pop("nodeAgentSKUId")

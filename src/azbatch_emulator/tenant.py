@@ -298,6 +298,11 @@ class Tenant:
         users = (pool.spec.get("identity") or {}).get("userAssignedIdentities") if pool else None
         return str(users[0]["resourceId"]).rsplit("/", 1)[-1] if users else None
 
+    def subject_of(self, identity_id: str) -> str:
+        """Who a managed identity is; somebody without any rights where there is none of that id."""
+        found = self.arm.store.get(identity_id)
+        return _managed(found).object_id if found is not None and found.properties.get("principalId") else "nobody"
+
     def may_join(self, object_id: str, subnet_id: str) -> bool:
         """Whether someone may put machines into a subnet."""
         return self.arm.permitted(self.whose(object_id), batch.JOIN, subnet_id, self._now())

@@ -5,12 +5,19 @@ The authority's own key is never stored: the certificate it signed is all that i
 
 from __future__ import annotations
 
+import contextlib
 import os
+import re
 import ssl
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+if TYPE_CHECKING:
+    from cryptography import x509
+
+_PEM = re.compile(rb"-----BEGIN CERTIFICATE-----.+?-----END CERTIFICATE-----", re.S)
 HOSTS = ("127.0.0.1", "localhost", "::1")
 BUNDLE_VARIABLES = ("REQUESTS_CA_BUNDLE", "SSL_CERT_FILE", "CURL_CA_BUNDLE")
 
@@ -25,16 +32,18 @@ class Tls:
     bundle: Path
 
 
-def ensure(directory: Path, environ: Mapping[str, str] | None = None) -> Tls:
+def ensure(directory: Path, environ: Mapping[str, str] | None = None, hosts: Sequence[str] = ()) -> Tls:
     """Make the files in `directory` (0700) where they are missing; the bundle is written afresh each time.
 
+    `hosts` are names that the certificate is for besides loopback's; one without them is made anew.
     A bundle the user has set (REQUESTS_CA_BUNDLE, SSL_CERT_FILE) takes the place of the system's authorities,
     so that what worked before still does.
     """
     directory.mkdir(parents=True, exist_ok=True, mode=0o700)
     tls = Tls(*(directory / name for name in ("ca.pem", "server.pem", "server.key", "bundle.pem")))
-    if not all(path.exists() for path in (tls.authority, tls.certificate, tls.key)):
-        _issue(tls)
+    there = all(path.exists() for path in (tls.authority, tls.certificate, tls.key))
+    if not there or set(hosts) - _names(tls.certificate):
+        _issue(tls, hosts)
     others = trusted_authorities(os.environ if environ is None else environ, besides=tls.bundle)
     write_private(tls.bundle, others.rstrip(b"\n") + b"\n" + tls.authority.read_bytes())
     return tls
@@ -62,11 +71,45 @@ def write_private(path: Path, content: bytes) -> None:
     scratch.replace(path)
 
 
-def _issue(tls: Tls) -> None:
+JAVA_PASSWORD = "changeit"  # noqa: S105 - Java's own, for a file that holds only what everybody may know
+
+
+def java_trust_store(tls: Tls, path: Path) -> None:
+    """The bundle as a PKCS12 trust store for Java, whose password is `JAVA_PASSWORD`."""
+    from cryptography.hazmat.primitives.serialization import BestAvailableEncryption, pkcs12
+
+    authorities = _certificates(tls.bundle.read_bytes())
+    named = [pkcs12.PKCS12Certificate(one, f"authority-{n}".encode()) for n, one in enumerate(authorities)]
+    write_private(path, pkcs12.serialize_java_truststore(named, BestAvailableEncryption(JAVA_PASSWORD.encode())))
+
+
+def _certificates(bundle: bytes) -> list[x509.Certificate]:
+    """Those of a bundle that can be read: among the system's are some that break the standard."""
+    import warnings
+
+    from cryptography import x509
+
+    found = []
+    for block in _PEM.findall(bundle):
+        with warnings.catch_warnings(), contextlib.suppress(ValueError):
+            warnings.simplefilter("ignore")
+            found.append(x509.load_pem_x509_certificate(block))
+    return found
+
+
+def _names(certificate: Path) -> set[str]:
+    from cryptography import x509
+
+    first = x509.load_pem_x509_certificates(certificate.read_bytes())[0]
+    found = first.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    return set(found.get_values_for_type(x509.DNSName))
+
+
+def _issue(tls: Tls, hosts: Sequence[str]) -> None:
     import trustme
 
     authority = trustme.CA(organization_name="azbatch emulator")
-    server = authority.issue_cert(*HOSTS, organization_name="azbatch emulator")
+    server = authority.issue_cert(*HOSTS, *hosts, organization_name="azbatch emulator")
     write_private(tls.authority, authority.cert_pem.bytes())
     write_private(tls.certificate, b"".join(pem.bytes() for pem in server.cert_chain_pems))
     write_private(tls.key, server.private_key_pem.bytes())

@@ -40,8 +40,8 @@ class NextflowHelper:
     Network: create_network_rule, list_network_rules, delete_network_rule, check_images.
     Clients: get_batch_client, get_blob_service_client, get_container_client, get_blob_client, get_network_client,
     get_credentials.
-    Place: get_config, get_batch_account, get_storage_account, get_batch_subnetid, get_subscription_id,
-    get_resource_group, update_hosts.
+    Place: get_config, get_batch_account, get_storage_account, get_batch_subnetid, get_node_identity,
+    get_subscription_id, get_resource_group, get_private_addresses, update_hosts.
     Nextflow: create_nextflow_scripts, check_before_run, run_nextflow.
 
     Every method raises azbatch.errors.AzbatchError with one sentence for the user.
@@ -59,14 +59,9 @@ class NextflowHelper:
     def get_workspace(self) -> Workspace:
         """Where everything is: accounts, region, subnet, security group."""
         if self._workspace is None:
-            import os
+            from azbatch.headnode.discover import locate
 
-            from azbatch.azure import clients, metadata
-            from azbatch.headnode.discover import discover
-
-            self._workspace = discover(
-                os.environ, metadata.compute, lambda: clients.resource_manager(clients.machine())
-            )
+            self._workspace = locate()
         return self._workspace
 
     def get_config(self) -> Json:
@@ -103,6 +98,10 @@ class NextflowHelper:
         """Resource id of the nodes' subnet; "" where none is known."""
         return self.get_workspace().subnet_id
 
+    def get_node_identity(self) -> str:
+        """Resource id of the identity that nodes act as; "" where none is known."""
+        return self.get_workspace().node_identity_id
+
     def get_subscription_id(self) -> str:
         """The workspace's subscription; "" where it is not known."""
         return self.get_workspace().subscription
@@ -111,13 +110,36 @@ class NextflowHelper:
         """The workspace's resource group; "" where it is not known."""
         return self.get_workspace().resource_group
 
-    def update_hosts(self, addresses: Mapping[str, str], path: Path = Path("/etc/hosts")) -> bool:
-        """Put private endpoints' names (name -> address) into the hosts file; False if they are there.
+    def get_private_addresses(self) -> dict[str, str]:
+        """name -> address of the workspace's private endpoints for Batch and blobs, as Azure knows them."""
+        from azbatch.azure import clients
+        from azbatch.headnode.hosts import looked_up
 
-        A last resort for networks whose DNS has no private zone; needs root. Lines of others stay as they are.
+        place = self.get_workspace()
+        if not (place.subscription and place.resource_group):
+            raise ConfigurationError(["The workspace is not known, so its private endpoints cannot be looked up."])
+        arm = clients.resource_manager(clients.machine())
+        group = f"/subscriptions/{place.subscription}/resourceGroups/{place.resource_group}"
+        try:
+            endpoints = list(arm.list(f"{group}/providers/Microsoft.Network/privateEndpoints", "2024-05-01"))
+        finally:
+            arm.close()
+        found = looked_up(endpoints)
+        if not found:
+            text = f"Workspace '{place.resource_group}' has no private endpoint that this machine may see."
+            raise ConfigurationError([text])
+        return found
+
+    def update_hosts(self, addresses: Mapping[str, str] | None = None, path: Path = Path("/etc/hosts")) -> bool:
+        """Put private endpoints' names (name -> address; by default `get_private_addresses`) into the hosts file.
+
+        A last resort for networks whose DNS has no private zone; needs root. Lines of others stay as they are. False
+        if all is there already.
         """
         from azbatch.headnode.hosts import merged
 
+        if addresses is None:
+            addresses = self.get_private_addresses()
         before = path.read_text(encoding="utf-8")
         after = merged(before, addresses)
         if after == before:
@@ -178,7 +200,8 @@ class NextflowHelper:
         if self._account is None:
             from azbatch.azure.batch import BatchAccount
 
-            self._account = BatchAccount(self.get_workspace().account_url)
+            place = self.get_workspace()
+            self._account = BatchAccount(place.account_url, account_id=place.account_id)
         return self._account
 
     # Pools
@@ -217,17 +240,31 @@ class NextflowHelper:
         scenario: str | None = None,
         images: Sequence[str] = (),
         image: str | None = None,
+        azcopy: bool = False,
+        docker_disk: str | None = None,
         wait: bool = True,
     ) -> PoolStatus:
         """Make a pool; task slots are the size's vCPUs. Without `vm_size` the smallest with `cores` and `memory_mb`.
 
         `scenario` (pending-tasks, workday or fixed) scales from 0 to `nodes`. `images` are container images pulled
-        ahead, `image` is the nodes' own (publisher:offer:sku). One that gets no usable node is deleted again.
+        ahead, `image` is the nodes' own (publisher:offer:sku). `azcopy` puts this machine's azcopy on the nodes.
+        `docker_disk` is where Docker's images go: "200" (GB of a data disk) or "nvme". Nodes are in the workspace's
+        subnet and act as its node identity. A pool that gets no usable node is deleted again.
         """
         from azbatch.pools import manage
 
         spec = self._spec(
-            pool_id, vm_size, cores, memory_mb, nodes, spot=spot, scenario=scenario, images=images, image=image
+            pool_id,
+            vm_size,
+            cores,
+            memory_mb,
+            nodes,
+            spot=spot,
+            scenario=scenario,
+            images=images,
+            image=image,
+            azcopy=azcopy,
+            docker_disk=docker_disk,
         )
         manage.create(self._batch(), spec)
         if wait and spec.formula is None and nodes:
@@ -250,11 +287,14 @@ class NextflowHelper:
         scenario: str | None = None,
         images: Sequence[str] = (),
         image: str | None = None,
+        azcopy: bool = False,
+        docker_disk: str | None = None,
     ) -> Any:
         from azbatch.pools import images as node_images
         from azbatch.pools import vm_sizes
+        from azbatch.pools.docker_disk import DockerDisk
         from azbatch.pools.scenarios import Scaling, Scenario
-        from azbatch.pools.spec import PoolSpec
+        from azbatch.pools.spec import PoolSpec, registries
 
         if scenario is not None and scenario not in set(Scenario):
             raise ConfigurationError([f"'{scenario}' is no scenario: choose {', '.join(Scenario)}."])
@@ -272,9 +312,22 @@ class NextflowHelper:
             formula=scaling.formula() if scaling else None,
             containers=True,
             container_images=tuple(images),
+            registries=registries((), images, self.get_node_identity() or None),
+            identity=self.get_node_identity() or None,
             subnet_id=self.get_batch_subnetid() or None,
+            azcopy=self._node_azcopy() if azcopy else None,
+            docker_disk=DockerDisk.parse(docker_disk) if docker_disk else None,
             metadata={"azbatch": "pool"},
         )
+
+    def _node_azcopy(self) -> Any:
+        from azbatch.azure.blob import BlobAccount
+        from azbatch.headnode import node_azcopy
+
+        if not self.get_node_identity():
+            text = "Nodes fetch azcopy by the workspace's node identity: set AZBATCH_NODE_IDENTITY_ID."
+            raise ConfigurationError([text])
+        return node_azcopy.publish(BlobAccount(self.get_workspace().storage_url), None, self.get_node_identity())
 
     def delete_batch_pool(self, pool_id: str, wait: bool = True) -> None:
         """Delete a pool with its nodes; with `wait` until it is gone. Raises AzbatchError where there is none."""
@@ -303,7 +356,11 @@ class NextflowHelper:
         from azbatch.signals import Interrupts
 
         with Interrupts(self._tell) as interrupts:
-            spec = self._spec(pool_id, vm_size, 1, 0, nodes, spot=spot, images=images)
+            # Nextflow's tasks copy their files with azcopy, which nodes without a way out could not download.
+            azcopy = bool(self.get_node_identity())
+            if not azcopy:
+                self._tell("There is no node identity here, so nodes get no azcopy from the workspace's storage.")
+            spec = self._spec(pool_id, vm_size, 1, 0, nodes, spot=spot, images=images, azcopy=azcopy)
             with OwnPool(self._batch(), spec, interrupts=interrupts, said=self._tell):
                 yield
 
@@ -353,21 +410,26 @@ class NextflowHelper:
         from azbatch.azure import clients
         from azbatch.azure.network import SecurityGroup, resolve
         from azbatch.network import manage
-        from azbatch.network.images import pullable
+        from azbatch.network.images import pullable, registry_host
+        from azbatch.network.way_out import confined
 
         id = self.get_workspace().security_group_id
         if not id:
             self._tell("The nodes' network is not known here, so that images can be pulled was not checked.")
             return
         group = SecurityGroup(clients.resource_manager(self.get_credentials()), id)
-        closed = {i: c for i, c in pullable(manage.compiled(group), images, resolve).items() if not c.reachable}
-        if closed:
-            raise ConfigurationError(
-                [
-                    f"Nodes cannot pull {image}: {found.lines[0]} Open it with: {found.remedy}"
-                    for image, found in closed.items()
-                ]
-            )
+        looked = {
+            image: confined(found, resolve(registry_host(image)), group.networks, group.closed_subnets)
+            for image, found in pullable(manage.compiled(group), images, resolve).items()
+        }
+        faults = [
+            f"Nodes cannot pull {image}: "
+            + (f"{found.lines[0]} Open it with: {found.remedy}" if found.remedy else " ".join(found.lines))
+            for image, found in looked.items()
+            if not found.reachable
+        ]
+        if faults:
+            raise ConfigurationError(faults)
 
     def _who(self) -> str:
         import getpass

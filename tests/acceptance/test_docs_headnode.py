@@ -46,12 +46,21 @@ def test_every_command_on_a_page_exists(page: str) -> None:
         assert set(re.findall(r"(?<!\S)--[a-z-]+", rest)) <= known, (name, rest)
 
 
-def test_the_options_of_the_script_on_the_page() -> None:
-    """The table names options that prepare.sh has."""
+def test_the_options_on_the_page() -> None:
+    """The tables name options that prepare.sh and `azbatch pool create` have."""
+    script, pools = (DOCS / PAGES[0]).read_text().split("## 3. Look")
     template = (DOCS.parent / "src/azbatch/headnode/prepare.sh.in").read_text()
-    rows = re.findall(r"^\| `(--[a-z-]+)", (DOCS / PAGES[0]).read_text(), re.M)
+    rows = re.findall(r"^\| `(--[a-z-]+)", script, re.M)
     assert len(rows) >= 5
     assert all(f"    {option}" in template for option in rows)
+    group = cli.get_command(click.Context(cli), "pool")
+    assert isinstance(group, click.Group)
+    known = {option for parameter in group.commands["create"].params for option in parameter.opts}
+    named = {
+        option for row in re.findall(r"^\| (`--.*?) \|", pools, re.M) for option in re.findall(r"`(--[a-z-]+)", row)
+    }
+    assert len(named) >= 5
+    assert named <= known
 
 
 def test_the_commands_that_need_no_azure_are_quick_to_load() -> None:

@@ -185,3 +185,19 @@ def test_no_platform_to_ask(tmp_path: Path) -> None:
     person = DeviceCode(said=print, cache=tmp_path / "c.json", tenant="t", authority="https://127.0.0.1:9")
     with pytest.raises(ServiceError, match=r"127\.0\.0\.1:9 cannot be asked"):
         person.get_token(SCOPE)
+
+
+@pytest.mark.filterwarnings("ignore::ResourceWarning")
+def test_the_platform_lost_while_signing_in(
+    platform: Platform, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A connection that breaks while waiting is one sentence: what was lost, and that nothing was changed."""
+    import msal
+    import requests
+
+    def broken(*_: Any, **__: Any) -> Any:
+        raise requests.ConnectionError
+
+    monkeypatch.setattr(msal.PublicClientApplication, "acquire_token_by_device_flow", broken)
+    with pytest.raises(ServiceError, match="was lost while you signed in"):
+        _person(platform, tmp_path, []).get_token(SCOPE)

@@ -209,3 +209,18 @@ def test_shellcheck(machine: Machine) -> None:
         pytest.skip("shellcheck is not installed")
     checked = subprocess.run(["shellcheck", "--severity=style", path], capture_output=True, text=True, check=False)
     assert checked.stdout == ""
+
+
+def test_the_temporary_folder_of_others_stays(machine: Machine) -> None:
+    """The original emptied the machine's temporary folder; ours leaves it as it was, and nothing of its own there."""
+    temporary = machine.folder / "tmp"
+    (temporary / "someone-elses").mkdir(parents=True)
+    (temporary / "someone-elses/work.txt").write_text("hours of it")
+    (machine.root / "tmp").mkdir()
+    (machine.root / "tmp/also").write_text("theirs")
+    machine.vendors.pins["python"] = replace(machine.vendors.pins["python"], sha256="0" * 64)
+    done = machine.run(TMPDIR=str(temporary))
+    assert (done.returncode, "FAILED in step 'python'" in done.stdout) == (1, True), done.stdout
+    assert [path.name for path in temporary.iterdir()] == ["someone-elses"]
+    assert (temporary / "someone-elses/work.txt").read_text() == "hours of it"
+    assert (machine.root / "tmp/also").read_text() == "theirs"

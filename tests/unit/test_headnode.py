@@ -14,8 +14,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from azbatch.cli.headnode import command
-from azbatch.errors import ConfigurationError
-from azbatch.headnode import check, download, pins, script
+from azbatch.errors import ConfigurationError, ServiceError
+from azbatch.headnode import check, download, hosts, pins, script
 from azbatch.headnode.discover import Workspace, discover
 from azbatch.headnode.hosts import merged
 
@@ -158,6 +158,21 @@ def test_the_hosts_file(lines: list[str], addresses: dict[str, str], newline: bo
     assert merged(merged("", addresses), {}).strip() == ""
 
 
+def _endpoint(name: str, group: str, **addresses: str) -> dict[str, Any]:
+    configs = [{"fqdn": f"{host}.westeurope.batch.azure.com", "ipAddresses": [ip]} for host, ip in addresses.items()]
+    links = [{"properties": {"groupIds": [group]}}]
+    return {"name": name, "properties": {"customDnsConfigs": configs, "privateLinkServiceConnections": links}}
+
+
+def test_private_addresses_are_looked_up() -> None:
+    """The account's endpoint, not the one that nodes are managed by; two addresses of a name are named, and not chosen
+    between (the original took the first endpoint there was)."""
+    ours, nodes = _endpoint("pe", "batchAccount", acc="10.0.0.4"), _endpoint("pn", "nodeManagement", guid="10.1.0.4")
+    assert hosts.looked_up([ours, nodes]) == {"acc.westeurope.batch.azure.com": "10.0.0.4"}
+    with pytest.raises(ConfigurationError, match=r"10\.0\.0\.4 of pe, 10\.0\.0\.9 of other"):
+        hosts.looked_up([ours, _endpoint("other", "batchAccount", acc="10.0.0.9")])
+
+
 # Where it is
 
 
@@ -216,7 +231,9 @@ def test_a_head_node_finds_its_workspace() -> None:
 def test_never_the_first_one_found() -> None:
     """Two accounts made for the workspace are named, and a choice is asked for; the original took the first."""
     two = {**ACCOUNT, "id": ACCOUNT["id"] + "2"}
-    with pytest.raises(ConfigurationError, match=r"has 2 of Batch accounts made for it \(ba, ba2\)"):
+    with pytest.raises(
+        ConfigurationError, match=r"has 2 of Batch accounts made for it \(ba, ba2\): say which with AZBATCH_ACCOUNT_URL"
+    ):
         _discover(Arm(ACCOUNT, two, STORAGE))
     with pytest.raises(ConfigurationError, match="AZBATCH_STORAGE_URL"):
         _discover(Arm(ACCOUNT, STORAGE, {**STORAGE, "id": STORAGE["id"] + "2"}))
@@ -233,6 +250,34 @@ def test_what_is_not_known_is_said() -> None:
     }
     found = _discover(Arm(ACCOUNT, STORAGE), given)
     assert (found.account_name, found.region, found.storage_name) == ("mine", "northeurope", "emulatorstorage")
+    assert (found.account_id, found.subnet_id) == ("", ""), "another account than the workspace's"
+
+
+def test_what_the_environment_leaves_open_is_looked_up() -> None:
+    """An account known by its URL or id is the workspace's with its subnet and identity; of two, the one meant."""
+    node = _resource("Microsoft.ManagedIdentity/userAssignedIdentities", "nodes")
+    two = {**ACCOUNT, "id": ACCOUNT["id"] + "2", "properties": {"accountEndpoint": "ba2.westeurope.batch.azure.com"}}
+    arm = Arm(ACCOUNT, two, STORAGE, NSG, node)
+    url = {"AZBATCH_ACCOUNT_URL": "https://ba2.westeurope.batch.azure.com", "AZBATCH_STORAGE_URL": "https://x.example"}
+    found = _discover(arm, url)
+    assert (found.account_id, found.node_identity_id, found.subnet_id) == (two["id"], node["id"], f"{GROUP}/s")
+    id = {"AZBATCH_ACCOUNT_URL": "https://127.0.0.1:1", "AZBATCH_ACCOUNT_ID": ACCOUNT["id"].upper()}
+    found = _discover(arm, id)
+    assert (found.account_url, found.storage_url) == ("https://127.0.0.1:1", "https://st.blob.core.windows.net")
+    assert found.subnet_id == f"{GROUP}/s"
+
+
+def test_a_place_that_is_known_needs_no_rights() -> None:
+    """Where both accounts are given, a machine that may not read the workspace goes on without the rest."""
+
+    class Closed(Arm):
+        def list(self, path: str, api_version: str) -> Any:
+            raise ServiceError("no rights", code="AuthorizationFailed", status=403)
+
+    given = {"AZBATCH_ACCOUNT_URL": "https://ba.westeurope.batch.azure.com", "AZBATCH_STORAGE_URL": "https://x.example"}
+    assert _discover(Closed(), given).account_name == "ba"
+    with pytest.raises(ServiceError, match="no rights"):
+        _discover(Closed())
 
 
 # The check
@@ -247,6 +292,7 @@ def test_what_is_not_known_is_said() -> None:
         (check.judge_clock("Thu, 26 Nov 2026 12:00:10 GMT", NOW), True),
         (check.judge_clock("Thu, 26 Nov 2026 12:00:10 GMT", NOW + timedelta(minutes=9)), False),
         (check.judge_clock(None, NOW), False),
+        (check.judge_clock("Thu, 26 Nov 2026 12:00:10 -0000", NOW), True),
         (check.judge_disk(100), False),
         (check.judge_disk(5000), True),
         (check.judge_program("java", None), False),

@@ -36,6 +36,9 @@ class Account:
             raise ServiceError("there", code="PoolExists", status=409)
         self.pools[body["id"]] = {**body, "state": "active", "allocationState": "steady"}
 
+    def create_pool_resource(self, pool_id: str, resource: Any) -> None:
+        self.create_pool({"id": pool_id, **resource})
+
     def get_pool(self, pool_id: str) -> Any:
         if self.refuse is not None:
             raise self.refuse

@@ -18,7 +18,7 @@ SURROUNDINGS = Surroundings(
     identity_url=lambda _pool: "http://127.0.0.1:2",
     ca_bundle=Path("/state/tls/bundle.pem"),
     storage_url="https://127.0.0.1:3/storage",
-    token=lambda resource: "secret-token",
+    token=lambda resource, identity: "secret-token",
 )
 
 

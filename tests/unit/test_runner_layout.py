@@ -52,13 +52,13 @@ def test_whatever_is_accepted_is_inside(path: str) -> None:
 def test_the_three_sources_of_a_resource_file() -> None:
     """A URL is one file; containers are listed; auto-storage is opened by the node's identity."""
     one = layout.resource({"httpUrl": "https://h/c/b?sig=1", "filePath": "in/b", "fileMode": "0640"}, None)
-    assert (one.listing, one.path, one.mode, one.bearer) == (False, "in/b", 0o640, False)
+    assert (one.listing, one.path, one.mode, one.bearer) == (False, "in/b", 0o640, "")
     many = layout.resource(
         {"storageContainerUrl": "https://h/c", "blobPrefix": "p/", "identityReference": {"resourceId": "/id"}}, None
     )
-    assert (many.listing, many.prefix, many.path, many.bearer, many.mode) == (True, "p/", "", True, 0o770)
+    assert (many.listing, many.prefix, many.path, many.bearer, many.mode) == (True, "p/", "", "/id", 0o770)
     auto = layout.resource({"autoStorageContainerName": "c"}, "https://h/account")
-    assert (auto.url, auto.listing, auto.bearer) == ("https://h/account/c", True, True)
+    assert (auto.url, auto.listing, auto.bearer) == ("https://h/account/c", True, "auto-storage")
 
 
 @pytest.mark.parametrize("spec", [{}, {"autoStorageContainerName": "c"}])

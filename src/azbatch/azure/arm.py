@@ -103,9 +103,10 @@ class ArmClient:
             yield from page.get("value") or ()
             address = page.get("nextLink")
 
-    def put(self, id: str, api_version: str, body: Body, *, etag: str | None = None) -> Body:
-        """Create or replace; returns when the operation has ended."""
-        return self._write("PUT", id, api_version, body, {"If-Match": etag} if etag else {})
+    def put(self, id: str, api_version: str, body: Body, *, etag: str | None = None, new: bool = False) -> Body:
+        """Create or replace; returns when the operation has ended. `new`: refused where it exists."""
+        headers = {**({"If-Match": etag} if etag else {}), **({"If-None-Match": "*"} if new else {})}
+        return self._write("PUT", id, api_version, body, headers)
 
     def patch(self, id: str, api_version: str, body: Body) -> Body:
         """Merge into the resource; returns when the operation has ended."""
@@ -190,17 +191,15 @@ class ArmClient:
         from azure.core.exceptions import AzureError
         from azure.core.rest import HttpRequest
 
+        from azbatch.azure.faults import unreachable
+
         self.requests[method] += 1
         request = HttpRequest(method, address, headers=dict(headers or {}), json=body if body is not None else None)
         try:
             answer = self._connected().send_request(request)
             answer.read()
         except AzureError as error:
-            raise ServiceError(
-                f"Azure Resource Manager at {self.url} cannot be reached or refuses to sign you in: "
-                f"{str(error).splitlines()[0]}",
-                code=type(error).__name__,
-            ) from None
+            raise unreachable(self.url, error) from None
         if raises and answer.status_code >= 400 and answer.status_code != 404:
             raise _refused(answer, method, address.partition("?")[0].removeprefix(self.url))
         if answer.status_code == 404 and _code(answer) in {"SubscriptionNotFound", "InvalidSubscriptionId"}:

@@ -14,9 +14,10 @@ from urllib.parse import quote
 
 from azbatch.azure import credentials
 from azbatch.azure.faults import refused, unreachable
-from azbatch.errors import ServiceError
+from azbatch.errors import ConfigurationError, ServiceError
 
 API_VERSION = "2025-06-01"
+POOLS = "2024-07-01"  # of Azure Resource Manager
 CONTENT = "application/json; odata=minimalmetadata"
 RETRIES = 6
 TIMEOUT = 60
@@ -36,7 +37,9 @@ class BatchAccount:
     Implements azbatch.pools.ports.PoolPort and azbatch.jobs.ports.JobPort.
     """
 
-    def __init__(self, account_url: str | None = None, key: str | None = None) -> None:
+    def __init__(self, account_url: str | None = None, key: str | None = None, *, account_id: str = "") -> None:
+        """`account_id` is the account's resource id, for what only Azure Resource Manager does."""
+        self.account_id = account_id or os.environ.get(credentials.ACCOUNT_ID, "")
         self.url = credentials.endpoint(account_url, credentials.ACCOUNT_URL, "Batch account URL")
         self._key = key or os.environ.get(credentials.ACCOUNT_KEY)
         self._client: Any = None
@@ -132,6 +135,28 @@ class BatchAccount:
 
     def create_pool(self, body: Json) -> None:
         self._send("POST", "/pools", body=body)
+
+    def create_pool_resource(self, pool_id: str, resource: Json) -> None:
+        """Pool - Create of Azure Resource Manager; raises ServiceError PoolExists where there is one of that id."""
+        from azbatch.azure.arm import ArmClient
+
+        if not self.account_id:
+            text = (
+                f"Pool '{pool_id}' with an identity is made by Azure Resource Manager, which asks for the account's "
+                f"resource id: set {credentials.ACCOUNT_ID}, or run on the head node of a workspace."
+            )
+            raise ConfigurationError([text])
+        arm = ArmClient()
+        try:
+            arm.put(f"{self.account_id}/pools/{pool_id}", POOLS, resource, new=True)
+        except ServiceError as error:
+            if error.status != 412:
+                raise
+            raise ServiceError(
+                f"Pool '{pool_id}' exists already: choose another name.", code="PoolExists", status=409
+            ) from None
+        finally:
+            arm.close()
 
     def get_pool(self, pool_id: str) -> Json:
         return self._json("GET", _path("pools", pool_id))

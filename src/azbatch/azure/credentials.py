@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import logging
 import os
 from functools import lru_cache
 from typing import TYPE_CHECKING
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
     from azure.identity import DefaultAzureCredential
 
 ACCOUNT_URL, ACCOUNT_KEY, ACCOUNT_NAME = "AZBATCH_ACCOUNT_URL", "AZBATCH_ACCOUNT_KEY", "AZBATCH_ACCOUNT_NAME"
-STORAGE_URL = "AZBATCH_STORAGE_URL"
+ACCOUNT_ID, STORAGE_URL = "AZBATCH_ACCOUNT_ID", "AZBATCH_STORAGE_URL"
 
 
 @lru_cache(maxsize=1)
@@ -23,6 +24,8 @@ def entra() -> DefaultAzureCredential:
     """One credential for the process, so that its tokens are shared. AZURE_TOKEN_CREDENTIALS narrows the choice."""
     from azure.identity import DefaultAzureCredential
 
+    # What it tells of a failure in five lines is told by our own errors in one.
+    logging.getLogger("azure.identity").addHandler(logging.NullHandler())
     return DefaultAzureCredential(exclude_interactive_browser_credential=True)
 
 

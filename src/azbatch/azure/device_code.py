@@ -95,6 +95,18 @@ class DeviceCode:
             ) from error
 
     def _sign_in(self, application: Any, scopes: list[str]) -> dict[str, Any]:
+        import requests
+
+        try:
+            return self._by_device(application, scopes)
+        except requests.RequestException as error:
+            raise ServiceError(
+                f"{urlsplit(self._authority).netloc} was lost while you signed in ({type(error).__name__}): nothing "
+                "was changed; check the network and try again.",
+                code="Unreachable",
+            ) from error
+
+    def _by_device(self, application: Any, scopes: list[str]) -> dict[str, Any]:
         flow = application.initiate_device_flow(scopes)
         if "user_code" not in flow:
             raise ServiceError(

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from typing import Any, Protocol
 
 from azbatch.errors import AzbatchError, ServiceError
+from azbatch.network.way_out import has_way_out
 
 API_VERSION = "2024-05-01"
 Body = Mapping[str, Any]
@@ -35,7 +36,7 @@ class SecurityGroup:
     def __init__(self, arm: Arm, id: str) -> None:
         self._arm = arm
         self.id = id
-        self._networks: tuple[list[str], list[str]] | None = None
+        self._networks: tuple[list[str], list[str], list[str]] | None = None
         self._region: str | None = None
 
     @property
@@ -56,6 +57,11 @@ class SecurityGroup:
     def nodes(self) -> Sequence[str]:
         return self._places()[1]
 
+    @property
+    def closed_subnets(self) -> Sequence[str]:
+        """Resource ids of the subnets that have no way to the internet, whatever the rules say."""
+        return self._places()[2]
+
     def _body(self) -> Body:
         body = self._arm.get(self.id, API_VERSION)
         if body is None:
@@ -64,18 +70,20 @@ class SecurityGroup:
             )
         return body
 
-    def _places(self) -> tuple[list[str], list[str]]:
-        """CIDRs of the networks, and of the subnets, that the group guards."""
+    def _places(self) -> tuple[list[str], list[str], list[str]]:
+        """CIDRs of the networks, and of the subnets, that the group guards; those of the subnets without a way out."""
         if self._networks is None:
             networks: dict[str, None] = {}
             nodes: list[str] = []
+            closed: list[str] = []
             for entry in (self._body().get("properties") or {}).get("subnets") or ():
                 subnet = (self._arm.get(str(entry["id"]), API_VERSION) or {}).get("properties") or {}
                 nodes += _prefixes(subnet)
+                closed += [] if has_way_out(subnet) else [str(entry["id"])]
                 network = self._arm.get(str(entry["id"]).rpartition("/subnets/")[0], API_VERSION) or {}
                 space = ((network.get("properties") or {}).get("addressSpace") or {}).get("addressPrefixes") or ()
                 networks.update(dict.fromkeys(str(prefix) for prefix in space))
-            self._networks = (list(networks), nodes)
+            self._networks = (list(networks), nodes, closed)
         return self._networks
 
     def rules(self) -> list[Json]:

@@ -73,6 +73,7 @@ def command() -> None:
     type=click.FloatRange(min=0, min_open=True),
     default=60.0,
     show_default=True,
+    envvar="AZBATCH_EMULATOR_SPEED",
     help="How much faster than Azure allocation, boot and autoscale go; tasks take the time they take.",
 )
 @click.option("--no-storage", is_flag=True, help="Without Blob storage (and so without Node.js).")
@@ -81,6 +82,11 @@ def command() -> None:
 @click.option("--https-port", type=PORT, default=0, help="0, the default: a free one.")
 @click.option("--blob-port", type=PORT, default=0, help="0, the default: a free one.")
 @click.option("--node-path", type=click.Path(dir_okay=False), help="The Node.js to run Azurite with.")
+@click.option(
+    "--for-nextflow",
+    is_flag=True,
+    help="Let Nextflow's Java use it: the storage also by its name on Azure, by a proxy, with a trust store.",
+)
 @_json_option
 def start(state: Path | None, as_json: bool, **options: Any) -> None:
     """Start the emulator; it runs on until `azbatch emulator stop`."""
@@ -96,6 +102,11 @@ def start(state: Path | None, as_json: bool, **options: Any) -> None:
     for label, key in (("Batch", "https_url"), ("Blob storage", "blob_url"), ("Identity", "http_url")):
         if record[key]:
             click.echo(f"  {label:<13}{record[key]}")
+    java = record["environment"].get("NXF_OPTS")
+    if java:
+        click.echo("Nextflow's Java finds and trusts it by these options, which are also in `azbatch emulator env`:")
+        click.echo(f"  NXF_OPTS     {java}")
+        click.echo(f"  {record['blob_host']} leads to the storage above, for tasks on nodes too.")
     click.echo('Let this shell use it with: eval "$(azbatch emulator env)"')
 
 
@@ -161,6 +172,20 @@ def env(state: Path | None, form: str, who: str | None, as_json: bool) -> None:
     with _told_plainly():
         variables = launcher.env(state, who)
     click.echo(FORMATS["json" if as_json else form](variables))
+
+
+@command.command("sign-in")
+@click.argument("code")
+@click.option("--as", "who", metavar="NAME", default="owner", show_default=True, help="The person who enters it.")
+@click.option("--refuse", is_flag=True, help="Refuse it.")
+@_state_option
+def sign_in(code: str, who: str, refuse: bool, state: Path | None) -> None:
+    """Enter a device code, as a person would on the sign-in page that a program names."""
+    from azbatch_emulator import launcher
+
+    with _told_plainly():
+        launcher.sign_in(code, None if refuse else who, state)
+    click.echo(f"The code {code} was refused." if refuse else f"{who} is signed in.")
 
 
 @command.command()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 import getpass
 import ipaddress
-import os
 import re
 import sys
 from collections.abc import Callable
@@ -57,13 +56,12 @@ def _group_option(*, person: bool) -> Callable[[F], F]:
 
 
 def _workspace_group() -> str:
-    from azbatch.azure import clients, metadata
-    from azbatch.headnode.discover import discover
+    from azbatch.headnode.discover import locate
 
-    found = discover(os.environ, metadata.compute, lambda: clients.resource_manager(clients.machine()))
-    if not found.security_group_id:
-        raise ConfigurationError(["The Batch network's security group is not known: give --security-group."])
-    return found.security_group_id
+    try:
+        return locate(("security_group_id",)).security_group_id
+    except ConfigurationError as error:
+        raise ConfigurationError([f"{fault} Or give --security-group." for fault in error.faults]) from None
 
 
 def lasting(text: str | None) -> timedelta | None:
@@ -132,7 +130,7 @@ def allow(
     """Open TARGET: an address, CIDR, host name, service tag, or a preset: docker-hub, quay, ghcr, mcr, acr:NAME,
     biocontainers, conda, github, internet. You sign in on first need."""
     from azbatch.azure.network import resolve
-    from azbatch.network import check, manage
+    from azbatch.network import check, manage, way_out
     from azbatch.network.targets import parse_targets
 
     asked = manage.Asked(target=target, port=port, protocol=protocol, reason=reason, lasting=lasting(for_))
@@ -140,6 +138,8 @@ def allow(
     manage.planned(asked, region="REGION", who="", now=datetime.now(UTC), resolve=resolve)
     region = group.region
     openings = manage.allow(group, asked, who=who(), now=datetime.now(UTC), resolve=resolve)
+    if group.closed_subnets:
+        note(f"Note: {way_out.sentence(group.closed_subnets)}")
     for warning in dict.fromkeys(t.warning for t in parse_targets(target, region) if t.warning):
         note(f"Note: {warning}")
     for opening in openings:
@@ -186,13 +186,16 @@ def check(group: SecurityGroup, host: str, protocol: str, as_json: bool) -> None
     from azbatch.network.check import check as judge
     from azbatch.network.model import Transport
     from azbatch.network.targets import parse_ports, parse_transport
+    from azbatch.network.way_out import confined
 
     name, _, port = host.partition(":")
     transport = parse_transport(protocol)
     if transport is Transport.ANY:
         raise ConfigurationError(["A check is of one protocol: tcp, udp or icmp."])
     number = 0 if transport is Transport.ICMP else int(parse_ports(port or "443").split("-")[0].replace("*", "443"))
-    judged = judge(manage.compiled(group), name, _addresses(name, resolve), number, transport)
+    addresses = _addresses(name, resolve)
+    judged = judge(manage.compiled(group), name, addresses, number, transport)
+    judged = confined(judged, addresses, group.networks, group.closed_subnets)
     if as_json:
         print_json(
             {"reachable": judged.reachable, "lines": judged.lines, "warnings": judged.warnings, "remedy": judged.remedy}
@@ -218,10 +221,12 @@ def _addresses(name: str, resolve: Callable[[str], list[str]]) -> list[str]:
 @json_option
 def reach(group: SecurityGroup, as_json: bool) -> None:
     """Exactly what nodes can reach, per protocol, and by which rule."""
-    from azbatch.network import manage
+    from azbatch.network import manage, way_out
     from azbatch.network import reach as plane
 
     found = plane.reach(manage.compiled(group))
+    if group.closed_subnets:
+        note(f"Note: the list is what the rules allow. {way_out.sentence(group.closed_subnets)}")
     if as_json:
         print_json([_fields(entry) for entry in found])
         return

@@ -28,14 +28,11 @@ def command() -> None:
 @json_option
 def init(pipeline: Path, config: Path, launcher: Path, as_json: bool, **options: Any) -> None:
     """Write nextflow.nf, nextflow.config and nextflow.py for this workspace; files that exist are kept."""
-    import os
-
-    from azbatch.azure import clients, metadata
-    from azbatch.headnode.discover import discover
+    from azbatch.headnode.discover import locate
     from azbatch.nextflow.settings import Settings
     from azbatch.nextflow.write import write
 
-    place = discover(os.environ, metadata.compute, lambda: clients.resource_manager(clients.machine()))
+    place = locate()
     usual = f"https://{place.account_name}.{place.region}.batch.azure.com"
     settings = Settings(
         batch_account=place.account_name,

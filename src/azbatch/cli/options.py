@@ -14,7 +14,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 
 def account_options(function: F) -> F:
-    """`--account-url`: which Batch account; passes `account`, connected on first use."""
+    """`--account-url`: which Batch account, by default the workspace's; passes `account`, connected on first use."""
 
     @click.option(
         "--account-url", envvar="AZBATCH_ACCOUNT_URL", help="The Batch account, https://NAME.REGION.batch.azure.com."
@@ -23,9 +23,17 @@ def account_options(function: F) -> F:
     def wrapped(*args: Any, account_url: str | None, **kwargs: Any) -> Any:
         from azbatch.azure.batch import BatchAccount
 
-        return function(*args, account=BatchAccount(account_url), **kwargs)
+        return function(*args, account=BatchAccount(account_url or _of_the_workspace()), **kwargs)
 
     return wrapped  # type: ignore[return-value]
+
+
+def _of_the_workspace() -> str | None:
+    """The URL of the workspace's account; None on a machine that is no head node, whose user is told what to set."""
+    from azbatch.azure import metadata
+    from azbatch.headnode.discover import locate
+
+    return (locate(()).account_url or None) if metadata.compute() else None
 
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")

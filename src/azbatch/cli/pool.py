@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -13,6 +14,8 @@ from azbatch.errors import AzbatchError, ConfigurationError
 
 if TYPE_CHECKING:
     from azbatch.azure.batch import BatchAccount
+    from azbatch.headnode.discover import Workspace
+    from azbatch.pools.azcopy import Azcopy
     from azbatch.pools.scenarios import Scaling
     from azbatch.pools.watch import Assessment
 
@@ -97,13 +100,19 @@ def show(account: BatchAccount, pool_id: str, as_json: bool) -> None:
 @click.option("--registry", multiple=True, help="SERVER[=IDENTITY_ID]: a registry, read by the nodes' identity.")
 @click.option("--os-disk-gb", type=int, help="Size of the disk where Docker keeps its images.")
 @click.option("--start-task", help="A command line that every node runs first, as administrator.")
+@click.option("--identity", help="Resource id of the nodes' identity; default: the workspace's.")
+@click.option(
+    "--docker-disk",
+    metavar="GB|nvme",
+    help="Docker's images on a data disk of that size, or on the VM size's own NVMe disk.",
+)
 @click.option(
     "--azcopy",
-    nargs=3,
-    metavar="URL SHA256 IDENTITY_ID",
-    help="Put azcopy on every node, from this blob, read by this identity.",
+    metavar="FILE|auto",
+    help="Put this azcopy (auto: the one on PATH) on every node, by way of the workspace's storage.",
 )
-@click.option("--subnet-id", help="Resource id of the nodes' subnet; such nodes get no public IP.")
+@click.option("--azcopy-blob", nargs=2, metavar="URL SHA256", help="Put azcopy on every node, from this blob.")
+@click.option("--subnet-id", help="Resource id of the nodes' subnet, without public IP; default: the workspace's.")
 @click.option("--wait/--no-wait", default=True, help="Wait until a node is usable.")
 @account_options
 @json_option
@@ -129,9 +138,11 @@ def create(account: BatchAccount, pool_id: str, wait: bool, as_json: bool, **opt
 
 def _spec(account: BatchAccount, pool_id: str, options: dict[str, Any]) -> Any:
     from azbatch.pools import images, vm_sizes
-    from azbatch.pools.azcopy import Azcopy
-    from azbatch.pools.spec import PoolSpec, Registry
+    from azbatch.pools.docker_disk import DockerDisk
+    from azbatch.pools.spec import PoolSpec, registries
 
+    place = _place(account)
+    identity = options["identity"] or place.node_identity_id or None
     if options["vm_size"]:
         size = vm_sizes.find(options["vm_size"])
     else:
@@ -141,7 +152,7 @@ def _spec(account: BatchAccount, pool_id: str, options: dict[str, Any]) -> Any:
     wanted = options["container_image"]
     image = images.choose(account.supported_images(), options["image"], containers=bool(wanted), now=datetime.now(UTC))
     scaled = bool(options["scenario"] or options["autoscale"])
-    azcopy = options["azcopy"]
+    disk = DockerDisk.parse(options["docker_disk"]) if options["docker_disk"] else None
     return PoolSpec(
         id=pool_id,
         vm_size=size.name,
@@ -150,17 +161,42 @@ def _spec(account: BatchAccount, pool_id: str, options: dict[str, Any]) -> Any:
         dedicated=0 if scaled else options["nodes"],
         spot=0 if scaled else options["spot"],
         formula=_scaling(options).formula() if scaled else None,
+        containers=disk is not None,
         container_images=tuple(wanted),
-        registries=tuple(
-            Registry(server=server, identity=identity or None)
-            for server, _, identity in (text.partition("=") for text in options["registry"])
-        ),
-        subnet_id=options["subnet_id"],
+        registries=registries(options["registry"], wanted, identity),
+        identity=identity,
+        subnet_id=options["subnet_id"] or place.subnet_id or None,
         start_task=options["start_task"],
         os_disk_gb=options["os_disk_gb"],
-        azcopy=Azcopy(url=azcopy[0], sha256=azcopy[1].lower(), identity=azcopy[2]) if azcopy else None,
+        docker_disk=disk,
+        azcopy=_azcopy(options, place, identity),
         metadata={"azbatch": "pool"},
     )
+
+
+def _place(account: BatchAccount) -> Workspace:
+    """The workspace that the account belongs to; empty where it belongs to none. Tells the account its resource id."""
+    from azbatch.headnode.discover import locate
+
+    place = locate(("account_url",), AZBATCH_ACCOUNT_URL=account.url)
+    account.account_id = account.account_id or place.account_id
+    return place
+
+
+def _azcopy(options: dict[str, Any], place: Workspace, identity: str | None) -> Azcopy | None:
+    from azbatch.azure.blob import BlobAccount
+    from azbatch.headnode import node_azcopy
+    from azbatch.pools.azcopy import Azcopy
+
+    if not (options["azcopy"] or options["azcopy_blob"]):
+        return None
+    if identity is None:
+        raise ConfigurationError(["Nodes fetch azcopy by their identity: name it with --identity RESOURCE_ID."])
+    if options["azcopy_blob"]:
+        url, sha256 = options["azcopy_blob"]
+        return Azcopy(url=url, sha256=sha256.lower(), identity=identity)
+    program = None if options["azcopy"] == "auto" else Path(options["azcopy"])
+    return node_azcopy.publish(BlobAccount(place.storage_url), program, identity)
 
 
 def _scaling(options: dict[str, Any]) -> Scaling:

@@ -57,6 +57,8 @@ def judge_clock(date: str | None, now: datetime) -> Item:
         served = parsedate_to_datetime(date or "")
     except (TypeError, ValueError):
         return Item(what="clock", ok=False, found="no service told the time.", remedy="Mend what is above first.")
+    if served.tzinfo is None:  # how `-0000` is read: UTC, of unknown origin
+        served = served.replace(tzinfo=UTC)
     skew = abs((now - served).total_seconds())
     text = f"{skew:.0f} s from the service's."
     return Item(what="clock", ok=skew <= MOST_SKEW, found=text, remedy="Switch time synchronisation on: timedatectl.")
@@ -85,6 +87,22 @@ def judge_plugin(folders: Sequence[str]) -> Item:
     return Item(what="nf-azure", ok=False, found=text, remedy="Run prepare.sh (azbatch headnode script).")
 
 
+def judge_nodes(subnet_id: str, identity_id: str) -> Item:
+    """Where pools are put, and as whom their nodes act: both come with the workspace."""
+    known = {"subnet": subnet_id, "identity": identity_id}
+    missing = [what for what, id in known.items() if not id]
+    if missing:
+        return Item(
+            what="nodes' place",
+            ok=False,
+            found=f"the nodes' {' and '.join(missing)} cannot be seen.",
+            remedy="Ask the workspace's owner to run `azbatch workspace enable`.",
+        )
+    names = {what: id.rpartition("/")[2] for what, id in known.items()}
+    network = subnet_id.rpartition("/subnets/")[0].rpartition("/")[2]
+    return Item(what="nodes' place", ok=True, found=f"{network}/{names['subnet']}, as {names['identity']}.")
+
+
 def look() -> list[Item]:
     """Everything, in an order in which the first fault explains those after it."""
     from azbatch.azure import clients, metadata
@@ -106,6 +124,7 @@ def look() -> list[Item]:
     except AzbatchError as error:
         return [*items, Item(what="workspace", ok=False, found=str(error))]
     items.append(Item(what="workspace", ok=True, found=f"{place.account_name} and {place.storage_name}."))
+    items.append(judge_nodes(place.subnet_id, place.node_identity_id))
     for what, url in (("Batch's name", place.account_url), ("storage's name", place.storage_url)):
         host = urlsplit(url).hostname or ""
         items.append(judge_name(what, host, _addresses(host)))

@@ -6,18 +6,20 @@ Never "the first one found": what is there twice is an error that names both.
 from __future__ import annotations
 
 import ipaddress
+import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 from urllib.parse import urlsplit
 
-from azbatch.errors import ConfigurationError
+from azbatch.errors import ConfigurationError, ServiceError
 
 Body = Mapping[str, Any]
 TAG = "azbatch-workspace"  # on every resource that `azbatch workspace` made
 RESOURCES = "2021-04-01"
 VARIABLES = {
     "account_url": "AZBATCH_ACCOUNT_URL",
+    "account_id": "AZBATCH_ACCOUNT_ID",
     "storage_url": "AZBATCH_STORAGE_URL",
     "subnet_id": "AZBATCH_SUBNET_ID",
     "security_group_id": "AZBATCH_SECURITY_GROUP_ID",
@@ -38,7 +40,7 @@ class Reader(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Workspace:
-    """Where things are; "" is not known. Names of accounts are as nf-azure wants them."""
+    """Where things are; "" is not known. Names of accounts are as nf-azure wants them; `..._id` are resource ids."""
 
     account_url: str
     account_name: str
@@ -50,40 +52,61 @@ class Workspace:
     subnet_id: str = ""
     security_group_id: str = ""
     node_identity_id: str = ""
+    account_id: str = ""
 
 
 def discover(
-    environment: Mapping[str, str], metadata: Callable[[], Body | None], reader: Callable[[], Reader | None]
+    environment: Mapping[str, str],
+    metadata: Callable[[], Body | None],
+    reader: Callable[[], Reader | None],
+    needs: Sequence[str] = ("account_url", "storage_url"),
 ) -> Workspace:
     """The workspace of this machine. `metadata` gives the `compute` part of the instance metadata, None on no VM.
 
-    Raises ConfigurationError with all that is missing or there twice.
+    What the environment says wins; where it names another account than the workspace's, nothing else of the workspace
+    is taken. Raises ConfigurationError with all of `needs` that is missing, or what is there twice.
     """
     known = {name: environment.get(variable, "").rstrip("/") for name, variable in VARIABLES.items()}
     known["region"] = known["region"] or _region_of(known["account_url"])
-    placed = known["account_url"] and known["storage_url"]
-    if not (placed and known["region"]):
+    if not all(known.values()):
         compute = metadata() or {}
         known["subscription"] = known["subscription"] or str(compute.get("subscriptionId", ""))
         known["resource_group"] = known["resource_group"] or str(compute.get("resourceGroupName", ""))
         known["region"] = known["region"] or str(compute.get("location", ""))
-        arm = reader() if not placed and known["subscription"] and known["resource_group"] else None
-        if arm is not None:
-            for name, value in _found(arm, known["subscription"], known["resource_group"]).items():
-                known[name] = known[name] or value
+        arm = reader() if known["subscription"] and known["resource_group"] else None
+        for name, value in (_looked_up(arm, known, needs) if arm is not None else {}).items():
+            known[name] = known[name] or value
+    words = {
+        "account_url": "Batch account",
+        "storage_url": "storage account",
+        "security_group_id": "Batch network's security group",
+    }
     faults = [
-        f"The workspace's {what} is not known: set {VARIABLES[name]}, or run on the head node of a workspace."
-        for name, what in (("account_url", "Batch account"), ("storage_url", "storage account"))
+        f"The workspace's {words[name]} is not known: set {VARIABLES[name]}, or run on the head node of a workspace."
+        for name in needs
         if not known[name]
     ]
     if faults:
         raise ConfigurationError(faults)
     known["region"] = known["region"] or _region_of(known["account_url"])
     return Workspace(
-        account_name=environment.get("AZBATCH_ACCOUNT_NAME") or _label(known["account_url"]),
+        account_name=environment.get("AZBATCH_ACCOUNT_NAME")
+        or known["account_id"].rpartition("/")[2]
+        or _label(known["account_url"]),
         storage_name=_label(known["storage_url"]),
         **known,
     )
+
+
+def locate(needs: Sequence[str] = ("account_url", "storage_url"), **chosen: str) -> Workspace:
+    """`discover` on this machine. `chosen` stands for variables of those names, such as AZBATCH_ACCOUNT_URL.
+
+    Raises ConfigurationError, ServiceError.
+    """
+    from azbatch.azure import clients, metadata
+
+    environment = {**os.environ, **{name: value for name, value in chosen.items() if value}}
+    return discover(environment, metadata.compute, lambda: clients.resource_manager(clients.machine()), needs)
 
 
 def _label(url: str) -> str:
@@ -102,38 +125,73 @@ def _region_of(account_url: str) -> str:
     return labels[1] if len(labels) >= 5 and labels[2] == "batch" else ""
 
 
-def _found(arm: Reader, subscription: str, group: str) -> dict[str, str]:
-    resources = list(arm.list(f"/subscriptions/{subscription}/resourceGroups/{group}/resources", RESOURCES))
+def _looked_up(arm: Reader, known: Mapping[str, str], needs: Sequence[str]) -> dict[str, str]:
+    """What the workspace's tags tell beyond what is known. Raises ConfigurationError for what is there twice."""
+    group = known["resource_group"]
+    path = f"/subscriptions/{known['subscription']}/resourceGroups/{group}/resources"
+    try:
+        resources = list(arm.list(path, RESOURCES))
+        account = _account(arm, _of_type(resources, "Microsoft.Batch/batchAccounts"), known)
+        if account is None and known["account_url"]:
+            return {}  # another account than the workspace's: nothing of the workspace is its
+        faults: list[str] = []
+        ids = {
+            name: _one(_of_type(resources, kind), what, VARIABLES[name], group, faults)
+            for name, kind, what in (
+                ("security_group_id", "Microsoft.Network/networkSecurityGroups", "Batch security groups"),
+                ("node_identity_id", "Microsoft.ManagedIdentity/userAssignedIdentities", "identities for nodes"),
+            )
+            if not known[name]
+        }
+        if faults:
+            raise ConfigurationError(faults)
+        found = {**(account or {}), **ids}
+        security_group = known["security_group_id"] or ids["security_group_id"]
+        if security_group and not known["subnet_id"]:
+            body = arm.get(security_group, "2024-05-01") or {}
+            subnets = [str(s["id"]) for s in (body.get("properties") or {}).get("subnets") or ()]
+            found["subnet_id"] = subnets[0] if len(subnets) == 1 else ""
+        if not known["storage_url"] and not found.get("storage_url"):
+            found["storage_url"] = _storage(arm, resources)
+        return found
+    except ServiceError:
+        if all(known[name] for name in needs):
+            return {}  # what must be known is known
+        raise
+
+
+def _one(ids: Sequence[str], what: str, variable: str, group: str, faults: list[str]) -> str:
+    if len(ids) > 1:
+        names = ", ".join(id.rpartition("/")[2] for id in ids)
+        faults.append(f"Workspace '{group}' has {len(ids)} of {what} ({names}): say which with {variable}.")
+    return ids[0] if len(ids) == 1 else ""
+
+
+def _account(arm: Reader, ids: Sequence[str], known: Mapping[str, str]) -> dict[str, str] | None:
+    """The workspace's account, or of several the one that is known by its id or URL."""
+    found = []
+    for id in ids:
+        body = arm.get(id, "2024-07-01") or {}
+        endpoint = str((body.get("properties") or {}).get("accountEndpoint", ""))
+        one = {
+            "account_id": id,
+            "account_url": f"https://{endpoint}" if endpoint and "//" not in endpoint else endpoint,
+            "region": str(body.get("location", "")),
+            "storage_url": str((body.get("tags") or {}).get("azbatch-storage", "")),
+        }
+        if known["account_id"]:
+            wanted = id.lower() == known["account_id"].lower()
+        else:
+            host = urlsplit(known["account_url"]).hostname
+            wanted = not host or host == urlsplit(one["account_url"]).hostname
+        if wanted:
+            found.append(one)
     faults: list[str] = []
-
-    def one(kind: str, what: str) -> str:
-        ids = _of_type(resources, kind)
-        if len(ids) > 1:
-            names = ", ".join(id.rpartition("/")[2] for id in ids)
-            faults.append(f"Workspace '{group}' has {len(ids)} of {what} ({names}): say which by its variable.")
-        return ids[0] if len(ids) == 1 else ""
-
-    account = one("Microsoft.Batch/batchAccounts", "Batch accounts made for it")
-    group_id = one("Microsoft.Network/networkSecurityGroups", "Batch security groups")
-    identity = one("Microsoft.ManagedIdentity/userAssignedIdentities", "identities for nodes")
+    _one([one["account_id"] for one in found], "Batch accounts made for it", VARIABLES["account_url"],
+         known["resource_group"], faults)  # fmt: skip
     if faults:
         raise ConfigurationError(faults)
-    found = {"security_group_id": group_id, "node_identity_id": identity}
-    if account:
-        body = arm.get(account, "2024-07-01") or {}
-        endpoint = str((body.get("properties") or {}).get("accountEndpoint", ""))
-        found["account_url"] = f"https://{endpoint}" if endpoint and "//" not in endpoint else endpoint
-        found["region"] = str(body.get("location", ""))
-        storage = str((body.get("tags") or {}).get("azbatch-storage", ""))
-        if storage:
-            found["storage_url"] = storage
-    if group_id:
-        body = arm.get(group_id, "2024-05-01") or {}
-        subnets = [str(s["id"]) for s in (body.get("properties") or {}).get("subnets") or ()]
-        found["subnet_id"] = subnets[0] if len(subnets) == 1 else ""
-    if not found.get("storage_url"):
-        found["storage_url"] = _storage(arm, resources)
-    return {name: value for name, value in found.items() if value}
+    return found[0] if found else None
 
 
 def _of_type(resources: Sequence[Body], kind: str) -> list[str]:

@@ -2,9 +2,40 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from azbatch.errors import ConfigurationError
 
 MARK = "# azbatch"
+# What a head node asks for; nodes are managed by their own endpoint, in their own network.
+GROUPS = frozenset({"batchaccount", "blob"})
+
+
+def looked_up(endpoints: Iterable[Mapping[str, Any]]) -> dict[str, str]:
+    """name -> address, of private endpoints (bodies of Azure Resource Manager) that lead to Batch accounts and blobs.
+
+    Raises ConfigurationError where a name has several addresses, with all of them: never the first one found.
+    """
+    found: dict[str, dict[str, str]] = {}
+    for endpoint in endpoints:
+        properties = endpoint.get("properties") or {}
+        links = [link.get("properties") or {} for link in properties.get("privateLinkServiceConnections") or ()]
+        if not any(str(group).lower() in GROUPS for link in links for group in link.get("groupIds") or ()):
+            continue
+        for entry in properties.get("customDnsConfigs") or ():
+            for address in entry.get("ipAddresses") or ():
+                found.setdefault(str(entry["fqdn"]).lower(), {})[str(address)] = str(endpoint.get("name"))
+    faults = [
+        f"{name} has several private addresses ("
+        + ", ".join(f"{address} of {endpoint}" for address, endpoint in addresses.items())
+        + "): give update_hosts the one that is meant."
+        for name, addresses in found.items()
+        if len(addresses) > 1
+    ]
+    if faults:
+        raise ConfigurationError(faults)
+    return {name: next(iter(addresses)) for name, addresses in found.items()}
 
 
 def merged(text: str, addresses: Mapping[str, str]) -> str:

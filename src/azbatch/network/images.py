@@ -23,6 +23,12 @@ def registry_of(image: str) -> str:
     return "docker.io"
 
 
+def registry_host(image: str) -> str:
+    """The host name that nodes ask for the image."""
+    registry = registry_of(image)
+    return _HOSTS.get(registry, registry).partition(":")[0]
+
+
 def pullable(
     rules: Sequence[Compiled], images: Sequence[str], resolve: Callable[[str], Sequence[str]]
 ) -> dict[str, Checked]:

@@ -42,6 +42,7 @@ class Azcopy:
     def command(self) -> str:
         """Shell text for a start task: a wrong hash ends it, so the node never runs a task."""
         return (
-            f'echo "{self.sha256}  azcopy" | sha256sum -c - '
+            f'{{ echo "{self.sha256}  azcopy" | sha256sum -c --status - '
+            '|| { echo "azcopy is not the one that was pinned: its SHA-256 differs." >&2; exit 1; }; } '
             '&& install -D -m 0755 azcopy "$AZ_BATCH_NODE_SHARED_DIR/bin/azcopy"'
         )

@@ -12,8 +12,14 @@ from azbatch.pools.watch import Assessment, Verdict, assess
 
 
 def create(port: PoolPort, spec: PoolSpec) -> None:
-    """Ask the service for the pool. Raises ConfigurationError, ServiceError."""
-    port.create_pool(spec.body())
+    """Ask the service for the pool: through Resource Manager where it has identities, else through the data plane.
+
+    Raises ConfigurationError, ServiceError.
+    """
+    if spec.identities():
+        port.create_pool_resource(spec.id, spec.resource())
+    else:
+        port.create_pool(spec.body())
 
 
 def look(port: PoolPort, pool_id: str) -> Assessment:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from azbatch.errors import ConfigurationError
 from azbatch.pools.azcopy import Azcopy
+from azbatch.pools.docker_disk import DockerDisk
+from azbatch.pools.resource import to_resource
 
 Json = dict[str, Any]
 _ID = re.compile(r"^[A-Za-z0-9_-]{1,64}$")
@@ -31,14 +33,31 @@ class Registry:
     identity: str | None = None
 
 
+def registries(named: Sequence[str], images: Sequence[str], identity: str | None) -> tuple[Registry, ...]:
+    """Those named as `SERVER` or `SERVER=IDENTITY_ID`, and the Azure registries that images come from.
+
+    An Azure registry that is named without an identity, or not at all, is read by the nodes' own (`identity`).
+    """
+    given = {server: id for server, _, id in (text.partition("=") for text in named)}
+    for image in images:
+        host = image.split("/")[0]
+        if host.endswith(".azurecr.io") and identity is not None:
+            given.setdefault(host, "")
+    return tuple(
+        Registry(server=server, identity=id or (identity if server.endswith(".azurecr.io") else None))
+        for server, id in given.items()
+    )
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PoolSpec:
     """A pool to be made. `image` is an entry of the service's supported images; node counts are targets.
 
     With a `formula` the pool scales by it (every `interval`, ISO 8601, at least PT5M) and the counts are not sent.
-    `identity` and `subnet_id` are ARM resource ids. `slots` are task slots a node. `os_disk_gb` is the size of the
-    operating system's disk, where Docker keeps its images. `azcopy` is put on every node before `start_task`, a command
-    line, runs.
+    `identity` and `subnet_id` are ARM resource ids; a pool with an identity can only be made by Azure Resource Manager
+    (`resource`), another also by the data plane (`body`). `slots` are task slots a node. `os_disk_gb` is the size of
+    the operating system's disk, where Docker keeps its images unless `docker_disk` says otherwise. `azcopy` is put on
+    every node, and the disk prepared, before `start_task`, a command line, runs.
     """
 
     id: str
@@ -59,6 +78,7 @@ class PoolSpec:
     start_task: str | None = None
     azcopy: Azcopy | None = None
     os_disk_gb: int | None = None
+    docker_disk: DockerDisk | None = None
     metadata: Mapping[str, str] = field(default_factory=dict)
 
     def faults(self) -> list[str]:
@@ -74,16 +94,36 @@ class PoolSpec:
             found.append(f"'{self.subnet_id}' is no resource id of a subnet.")
         if self.os_disk_gb is not None and not 30 <= self.os_disk_gb <= 4095:
             found.append(f"An operating system disk has 30 to 4095 GB, not {self.os_disk_gb}.")
+        if self.docker_disk is not None:
+            found += self.docker_disk.faults()
+            if not (self.containers or self.container_images):
+                found.append("A disk for Docker needs a pool that runs containers.")
         if self.azcopy is not None:
             found += self.azcopy.faults()
-        for identity in (
-            *([self.azcopy.identity] if self.azcopy else []),
-            self.identity,
-            *(registry.identity for registry in self.registries),
-        ):
-            if identity is not None and not _IDENTITY.match(identity):
-                found.append(f"'{identity}' is no resource id of a user-assigned identity.")
+        found += [
+            f"'{identity}' is no resource id of a user-assigned identity."
+            for identity in self.identities()
+            if not _IDENTITY.match(identity)
+        ]
         return found
+
+    def identities(self) -> tuple[str, ...]:
+        """The user-assigned identities that nodes need: their own, azcopy's and the registries', each once."""
+        named = (
+            self.identity,
+            self.azcopy.identity if self.azcopy else None,
+            *(registry.identity for registry in self.registries),
+        )
+        once = {identity.lower(): identity for identity in reversed(named) if identity is not None}
+        return tuple(reversed(once.values()))
+
+    def resource(self) -> Json:
+        """The resource of Azure Resource Manager, with the nodes' identities. Raises ConfigurationError."""
+        resource = to_resource(self.body())
+        if self.identities():
+            users: Json = {identity: {} for identity in self.identities()}
+            resource["identity"] = {"type": "UserAssigned", "userAssignedIdentities": users}
+        return resource
 
     def body(self) -> Json:
         """The request body of Pools - Create. Raises ConfigurationError with all faults."""
@@ -114,10 +154,15 @@ class PoolSpec:
         return body
 
     def _start_command(self) -> str | None:
-        if self.azcopy is None:
+        steps = [
+            *([self.docker_disk.command()] if self.docker_disk else []),
+            *([self.azcopy.command()] if self.azcopy else []),
+        ]
+        if not steps:
             return self.start_task
-        steps = self.azcopy.command() + (f" && {self.start_task}" if self.start_task else "")
-        return f"/bin/bash -c {shlex.quote(steps)}"
+        if self.start_task:
+            steps.append(self.start_task)
+        return f"/bin/bash -c {shlex.quote(' && '.join(steps))}"
 
     def _scale(self) -> Json:
         if self.formula is None:
@@ -135,6 +180,8 @@ class PoolSpec:
         }
         if self.os_disk_gb is not None:
             machine["osDisk"] = {"diskSizeGB": self.os_disk_gb}
+        if self.docker_disk is not None and self.docker_disk.data_disk() is not None:
+            machine["dataDisks"] = [self.docker_disk.data_disk()]
         if self.containers or self.container_images:
             registries = [
                 {

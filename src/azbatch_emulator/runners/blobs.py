@@ -55,14 +55,17 @@ class TransferFailed(Exception):
 
 
 class Blobs:
-    """Transfers that trust `ca_bundle`; `token(resource)` opens what the node's identity may open. Safe for threads."""
+    """Transfers that trust `ca_bundle`; `token(resource, identity)` opens what that identity may. Safe for threads."""
 
-    def __init__(self, ca_bundle: Path, token: Callable[[str], str]) -> None:
+    def __init__(self, ca_bundle: Path, token: Callable[[str, str], str], proxy: str = "") -> None:
         self._bundle = str(ca_bundle)
         self._token = token
         self._sessions = {True: self._session(), False: self._session()}
         # Loopback is reached directly, whatever proxies and netrc the user has; other hosts as the user has set up.
         self._sessions[True].trust_env = False
+        if proxy:
+            self._sessions[False].proxies = {"https": proxy}
+            self._sessions[False].trust_env = False
 
     @staticmethod
     def _session() -> requests.Session:
@@ -83,14 +86,14 @@ class Blobs:
         for session in self._sessions.values():
             session.close()
 
-    def _send(self, method: str, url: str, *, bearer: bool, headers: Mapping[str, str], **more: Any) -> Any:
+    def _send(self, method: str, url: str, *, bearer: str, headers: Mapping[str, str], **more: Any) -> Any:
         sent = {"Accept-Encoding": "identity", **headers}
         if bearer:
-            sent |= {"Authorization": f"Bearer {self._token(STORAGE)}", "x-ms-version": API_VERSION}
+            sent |= {"Authorization": f"Bearer {self._token(STORAGE, bearer)}", "x-ms-version": API_VERSION}
         session = self._sessions[(urlsplit(url).hostname or "") in LOOPBACK]
         return session.request(method, url, headers=sent, timeout=TIMEOUT, verify=self._bundle, **more)
 
-    def download(self, url: str, path: Path, *, bearer: bool, cancelled: Callable[[], bool]) -> None:
+    def download(self, url: str, path: Path, *, bearer: str, cancelled: Callable[[], bool]) -> None:
         """GET `url` into the file. Raises TransferFailed, Cancelled."""
         for left in reversed(range(ATTEMPTS)):
             try:
@@ -106,7 +109,7 @@ class Blobs:
                 code = "DiskFull" if error.errno in {errno.ENOSPC, errno.EDQUOT} else "ResourceFileCreateFailed"
                 raise _failed(code, url, error.strerror or str(error)) from None
 
-    def _fetch(self, url: str, path: Path, bearer: bool, cancelled: Callable[[], bool]) -> None:
+    def _fetch(self, url: str, path: Path, bearer: str, cancelled: Callable[[], bool]) -> None:
         with self._send("GET", url, bearer=bearer, headers={}, stream=True) as answer:
             if answer.status_code != 200:
                 code = {401: "BlobAccessDenied", 403: "BlobAccessDenied", 404: "BlobNotFound"}
@@ -118,7 +121,7 @@ class Blobs:
                         raise Cancelled
                     file.write(chunk)
 
-    def names(self, container_url: str, prefix: str, *, bearer: bool) -> Iterator[str]:
+    def names(self, container_url: str, prefix: str, *, bearer: str) -> Iterator[str]:
         """The names of a container's blobs below a prefix. Raises TransferFailed."""
         marker = ""
         while True:
@@ -145,7 +148,7 @@ class Blobs:
         container_url: str,
         name: str,
         *,
-        bearer: bool,
+        bearer: str,
         headers: Mapping[str, str],
         cancelled: Callable[[], bool],
     ) -> None:
@@ -173,7 +176,7 @@ class Blobs:
         except OSError as error:
             raise _failed("FileUploadMiscError", url, f"{path.name}: {error.strerror}") from None
 
-    def _put(self, url: str, body: bytes, bearer: bool, headers: Mapping[str, str]) -> None:
+    def _put(self, url: str, body: bytes, bearer: str, headers: Mapping[str, str]) -> None:
         answer = self._send("PUT", url, bearer=bearer, headers=headers, data=body)
         if answer.status_code != 201:
             code = {401: "FileUploadAccessDenied", 403: "FileUploadAccessDenied", 404: "FileUploadContainerNotFound"}

@@ -21,7 +21,7 @@ SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 class Surroundings:
     """What a node finds around it: the account, its identity, the authorities to trust, the auto-storage.
 
-    `token(resource)` gives an access token of the node's identity, for the agent's own transfers.
+    `token(resource, identity)` gives an access token of a node's identity (resource id), for the agent's own transfers.
     """
 
     account: str
@@ -29,7 +29,8 @@ class Surroundings:
     identity_url: Callable[[str], str]  # of the metadata service that nodes of a pool ask
     ca_bundle: Path
     storage_url: str | None
-    token: Callable[[str], str]
+    token: Callable[[str, str], str]
+    proxy: str = ""  # that leads to the storage by its name on Azure; "" for none
 
 
 def node_path() -> str:
@@ -79,4 +80,9 @@ def _identity(surroundings: Surroundings, pool_id: str) -> Mapping[str, str]:
         "AZURE_TOKEN_CREDENTIALS": "ManagedIdentityCredential",
         "REQUESTS_CA_BUNDLE": bundle,
         "SSL_CERT_FILE": bundle,
+        **_proxied(surroundings.proxy),
     }
+
+
+def _proxied(proxy: str) -> Mapping[str, str]:
+    return {"HTTPS_PROXY": proxy, "NO_PROXY": "127.0.0.1,localhost"} if proxy else {}

@@ -16,6 +16,7 @@ from urllib.parse import quote, urlsplit, urlunsplit
 
 NODE_DIRECTORIES = ("applications", "fsmounts", "shared", "startup", "volatile", "workitems")
 DEFAULT_FILE_MODE = 0o770
+AUTO_STORAGE = "auto-storage"  # its identity is the account's own
 _VARIABLE = re.compile(r"\$(?:(\w+)|\{(\w+)\})")
 _WILDCARD = re.compile(r"[*?\[]")
 
@@ -61,15 +62,20 @@ class Resource:
     path: str  # of the file, or of the directory the blobs go to; relative to the working directory
     listing: bool
     prefix: str
-    bearer: bool  # the node's identity opens it
+    bearer: str  # resource id of the identity that opens it, "" for none
     mode: int
+
+
+def identity_in(spec: Mapping[str, Any]) -> str:
+    """The resource id in a file's identityReference; "" where it names none."""
+    return str((spec.get("identityReference") or {}).get("resourceId") or "")
 
 
 def resource(spec: Mapping[str, Any], storage_url: str | None) -> Resource:
     """What a wire `resourceFile` asks for; `storage_url` is the auto-storage account's. Raises ValueError."""
     mode = int(str(spec["fileMode"]), 8) if spec.get("fileMode") else DEFAULT_FILE_MODE
     common: dict[str, Any] = {"path": str(spec.get("filePath") or ""), "mode": mode}
-    bearer = bool(spec.get("identityReference"))
+    bearer = identity_in(spec)
     if spec.get("httpUrl"):
         return Resource(url=str(spec["httpUrl"]), listing=False, prefix="", bearer=bearer, **common)
     prefix = str(spec.get("blobPrefix") or "")
@@ -80,7 +86,7 @@ def resource(spec: Mapping[str, Any], storage_url: str | None) -> Resource:
         raise ValueError("a resource file has no source")
     if storage_url is None:
         raise ValueError("the account has no auto-storage")
-    return Resource(url=f"{storage_url}/{name}", listing=True, prefix=prefix, bearer=True, **common)
+    return Resource(url=f"{storage_url}/{name}", listing=True, prefix=prefix, bearer=AUTO_STORAGE, **common)
 
 
 def blob_url(container_url: str, name: str) -> str:

@@ -10,7 +10,17 @@ from azbatch_emulator.faults import fault
 from azbatch_emulator.records import Fault
 from azbatch_emulator.runners.blobs import Blobs, Cancelled, TransferFailed
 from azbatch_emulator.runners.environment import Surroundings
-from azbatch_emulator.runners.layout import Resource, TaskPaths, bare_url, blob_url, inside, matches, resource, wanted
+from azbatch_emulator.runners.layout import (
+    Resource,
+    TaskPaths,
+    bare_url,
+    blob_url,
+    identity_in,
+    inside,
+    matches,
+    resource,
+    wanted,
+)
 
 __all__ = ["Cancelled", "Transfers"]
 Stopped = Callable[[], bool]
@@ -22,7 +32,7 @@ class Transfers:
 
     def __init__(self, surroundings: Surroundings) -> None:
         self._storage_url = surroundings.storage_url
-        self._blobs = Blobs(surroundings.ca_bundle, surroundings.token)
+        self._blobs = Blobs(surroundings.ca_bundle, surroundings.token, surroundings.proxy)
 
     def close(self) -> None:
         """Drop idle connections; the next transfer opens new ones."""
@@ -92,7 +102,7 @@ class Transfers:
                 path,
                 str(container["containerUrl"]),
                 name,
-                bearer=bool(container.get("identityReference")),
+                bearer=identity_in(container),
                 headers=headers,
                 cancelled=stopped,
             )
