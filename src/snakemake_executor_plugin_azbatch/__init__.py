@@ -105,7 +105,7 @@ class Executor(RemoteExecutor):
         found = plan.faults(settings)
         storage = self._storage_url(found)
         try:
-            account = BatchAccount(settings.account_url)
+            account = BatchAccount(settings.account_url, account_id=settings.account_id or "")
         except ConfigurationError as error:
             found += error.faults
         if found:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
+from azbatch import pools
 from azbatch.errors import AzbatchError, ServiceError
 from azbatch.jobs import Finished, JobSpec, Monitor, TaskSpec, submit
 from azbatch.pools import PoolSpec, Registry, formula, images, repair
@@ -168,10 +169,11 @@ class Lane:
             interval=formula.INTERVAL,
             container_images=tuple(container_images),
             registries=(registry,) if registry else (),
+            identity=settings.node_identity,
             subnet_id=settings.subnet_id,
             metadata={WORKFLOW: self.shared.key, **({KEPT: self.choice.name} if settings.keep_pool else {})},
         )
-        self.account.create_pool(spec.body())
+        pools.create(self.account, spec)
         self.ours = True
         how = "autoscaled up to" if settings.autoscale else "of"
         kind = {None: "", True: " spot", False: " dedicated"}[self.choice.spot]

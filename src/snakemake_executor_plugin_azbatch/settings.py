@@ -22,6 +22,10 @@ class ExecutorSettings(ExecutorSettingsBase):
         None,
         "Batch account, https://NAME.REGION.batch.azure.com. Default: the variable AZBATCH_ACCOUNT_URL.",
     )
+    account_id: Optional[str] = _setting(
+        None,
+        "Resource id of the account, for pools whose nodes have an identity. Default: AZBATCH_ACCOUNT_ID.",
+    )
     storage_url: Optional[str] = _setting(
         None,
         "Blob endpoint for tasks. Default: that of the storage plugin, or AZBATCH_STORAGE_URL.",
@@ -42,7 +46,9 @@ class ExecutorSettings(ExecutorSettingsBase):
     )
     registry: Optional[str] = _setting(None, "Registry server of the container image, where it needs a sign-in.")
     node_identity: Optional[str] = _setting(
-        None, "Resource id of the nodes' user-assigned identity, with which they sign in to the registry."
+        None,
+        "Resource id of the identity with which the nodes of the pool made for the run read and write blobs, and "
+        "sign in to the registry. Such pools are made by Azure Resource Manager.",
     )
     keep_pool: bool = _setting(False, "Leave the pool made for the run when it ends.")
     task_retention: str = _setting("P1D", "How long files of tasks stay on nodes, an ISO 8601 duration.")

@@ -299,3 +299,24 @@ def test_an_identity_without_rights(lab: Lab, arguments: tuple[str, ...]) -> Non
     (sentence,) = done.stderr.strip().splitlines()
     assert "The client 'other-head'" in sentence
     assert "does not have authorization to perform action" in sentence
+
+
+def test_snakemake_from_the_head_node(lab: Lab) -> None:
+    """A profile from the workspace's own tags, and a run: its pool in the subnet, with its identity, then gone."""
+    folder = lab.folder / "workflow"
+    folder.mkdir()
+    (folder / "Snakefile").write_text(
+        'rule all:\n    input: "two"\n'
+        'rule one:\n    output: "one"\n    shell: "echo 1 > {output}"\n'
+        'rule two:\n    input: "one"\n    output: "two"\n    shell: "cat {input} {input} > {output}"\n'
+    )
+    profile = str(folder / "profile")
+    made = lab.azbatch("snakemake", "profile", "--prefix", "az://runs/first", "--name", profile, "--max-nodes", "1")
+    assert made.returncode == 0, made.stderr
+    snakemake = ("-m", "snakemake", "--profile", profile, "--snakefile", str(folder / "Snakefile"))
+    run = lab.python(*snakemake, "--directory", str(folder))
+    assert run.returncode == 0, run.stderr
+    assert "3 of 3 steps (100%) done" in run.stderr
+    assert "[]" in lab.azbatch("pool", "list", "--json").stdout.replace("\n", "") or "deleting" in (
+        lab.azbatch("pool", "list").stdout
+    )

@@ -42,7 +42,10 @@ def profile(
     force: bool,
     as_json: bool,
 ) -> None:
-    """Write a profile for Snakemake; then `snakemake --profile azbatch` runs any workflow on Batch."""
+    """Write a profile for Snakemake; then `snakemake --profile azbatch` runs any workflow on Batch.
+
+    On the head node of a workspace the profile names its accounts, the nodes' subnet and their identity.
+    """
     if not _PREFIX.match(prefix):
         raise ConfigurationError([f"'{prefix}' is no place for a run: write az://CONTAINER/RUN."])
     path = _folder(name) / FILE
@@ -55,6 +58,7 @@ def profile(
         "default-storage-prefix": prefix,
         "retries": 1,
         **({"azbatch-pool-id": pool_id} if pool_id else {"azbatch-max-nodes": max_nodes, "azbatch-autoscale": True}),
+        **_workspace(made=not pool_id),
         **({"azbatch-subnet-id": subnet_id} if subnet_id else {}),
         **({"azbatch-container-image": container_image} if container_image else {}),
     }
@@ -68,6 +72,27 @@ def profile(
         print_json({"profile": str(path), "settings": values})
     else:
         click.echo(f"Wrote {path}. Run a workflow with: snakemake --profile {name}")
+
+
+def _workspace(*, made: bool) -> dict[str, object]:
+    """What the workspace of this head node tells; nothing elsewhere.
+
+    `made` is whether runs make their own pools.
+    """
+    from azbatch.azure import metadata
+    from azbatch.headnode.discover import locate
+
+    if not metadata.compute():
+        return {}
+    place = locate()
+    known = {
+        "azbatch-account-url": place.account_url,
+        "storage-azblob-endpoint-url": place.storage_url,
+        "azbatch-account-id": place.account_id if made else "",
+        "azbatch-subnet-id": place.subnet_id if made else "",
+        "azbatch-node-identity": place.node_identity_id if made else "",
+    }
+    return {name: value for name, value in known.items() if value}
 
 
 def _folder(name: str) -> Path:
