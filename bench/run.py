@@ -2,7 +2,7 @@
 
     ./scripts/bench [--quick] [--write] [ROW …]
 
-Rows: submit, pass, overhead, storage, blob, emulator.
+Rows: submit, overhead, storage, blob, emulator, packed, shared, many, interrupt.
 """
 
 from __future__ import annotations
@@ -16,8 +16,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -26,24 +25,17 @@ from azbatch.azure import credentials
 from azbatch.azure.batch import BatchAccount
 from azbatch.jobs import JobSpec, Monitor, TaskSpec, submit
 from azbatch_emulator.launcher import Emulator
+from bench import scale
+from bench.common import Row, command, connected
 
 # What the peer costs, measured with its version 0.3.0 and its storage plugin 0.4.4 (shared/design/snakemake.md).
 PEER_OVERHEAD = 19.4
-Row = tuple[str, str, str, str]  # what, measured, goal, peer
-
-
-@contextmanager
-def _connected(emulator: Emulator) -> Iterator[BatchAccount]:
-    os.environ["AZBATCH_ACCOUNT_NAME"] = emulator.account
-    account = BatchAccount(emulator.http_url, emulator.account_key)
-    yield account
-    account.close()
 
 
 def submit_and_pass(emulator: Emulator, quick: bool) -> list[Row]:
     """Requests to submit N ready jobs, and for one status pass with N running and c changed."""
     number = 200 if quick else 1000
-    with _connected(emulator) as account:
+    with connected(emulator) as account:
         account.create_job(JobSpec(id="bench-submit", pool_id="nowhere").body())
         account.requests.clear()
         submit(account, "bench-submit", [TaskSpec(id=f"t{n}", command="true") for n in range(number)])
@@ -78,29 +70,6 @@ MANY = (
 )
 
 
-def _command(prefix: str, *arguments: str) -> list[str]:
-    return [
-        *(sys.executable, "-m", "snakemake", "--executor", "azbatch", "--jobs", "100", "--nocolor"),
-        *("--default-storage-provider", "azblob", "--default-storage-prefix", prefix, *arguments),
-    ]
-
-
-def _snakemake(emulator: Emulator, folder: Path, prefix: str, *arguments: str) -> float:
-    """Seconds that Snakemake took in a folder."""
-    started = time.monotonic()
-    done = subprocess.run(
-        _command(prefix, *arguments),
-        cwd=folder,
-        env={**os.environ, **emulator.environment()},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    if done.returncode:
-        raise SystemExit(done.stderr[-3000:] + done.stdout[-3000:])
-    return time.monotonic() - started
-
-
 def overhead(emulator: Emulator, quick: bool) -> list[Row]:
     """Seconds from the submission of one trivial job to Batch's knowing it ended, its own command taking none."""
     pool = {
@@ -114,7 +83,7 @@ def overhead(emulator: Emulator, quick: bool) -> list[Row]:
         },
     }
     times: list[float] = []
-    with _connected(emulator) as account:
+    with connected(emulator) as account:
         account.create_pool(pool)
         for number in range(2 if quick else 4):
             with tempfile.TemporaryDirectory() as folder:
@@ -136,11 +105,11 @@ def overhead(emulator: Emulator, quick: bool) -> list[Row]:
 
 def _announced_to_finished(emulator: Emulator, folder: Path, prefix: str, *arguments: str) -> float:
     """Seconds from Snakemake's announcing its only remote job to its telling the finish, as its lines arrive."""
-    command = _command(prefix, *arguments)
+    words = command(prefix, *arguments)
     environment = {**os.environ, **emulator.environment(), "PYTHONUNBUFFERED": "1"}
     begun = ended = 0.0
     lines: list[str] = []
-    with subprocess.Popen(command, cwd=folder, env=environment, stderr=subprocess.PIPE, text=True) as running:
+    with subprocess.Popen(words, cwd=folder, env=environment, stderr=subprocess.PIPE, text=True) as running:
         assert running.stderr is not None
         for line in running.stderr:
             lines.append(line)
@@ -338,6 +307,10 @@ ROWS: dict[str, Callable[[Emulator, bool], list[Row]]] = {
     "storage": storage,
     "blob": blob,
     "emulator": instant,
+    "packed": scale.packed,
+    "shared": scale.shared,
+    "many": scale.many,
+    "interrupt": scale.interrupt,
 }
 
 
