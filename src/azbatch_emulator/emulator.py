@@ -19,6 +19,7 @@ from starlette.types import ASGIApp
 
 from azbatch_emulator import control, processes, tls
 from azbatch_emulator.account import Account
+from azbatch_emulator.arm.core import PROPAGATION
 from azbatch_emulator.azurite import AzuriteProcess
 from azbatch_emulator.client import PREFIX, ControlClient
 from azbatch_emulator.errors import EmulatorError
@@ -345,6 +346,7 @@ class Emulator:
             "AZURE_AUTHORITY_HOST": self.https_url,
             "AZURE_POD_IDENTITY_AUTHORITY_HOST": self.http_url,
             "AZURE_TOKEN_CREDENTIALS": "ManagedIdentityCredential",
+            "AZBATCH_ROLE_WAIT": f"{PROPAGATION.total_seconds() / self._speed:.3f}",
             "REQUESTS_CA_BUNDLE": bundle,
             "SSL_CERT_FILE": bundle,
             **self._java(),

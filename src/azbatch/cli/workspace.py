@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import json
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -157,6 +158,13 @@ def _work(looked: Looked) -> int:
     return sum(1 for change in looked.plan.changes if change.verb is not Verb.KEEP)
 
 
+def _new_roles(looked: Looked) -> int:
+    from azbatch.workspace.model import Verb
+
+    kind = "/roleassignments/"
+    return sum(1 for change in looked.plan.changes if change.verb is not Verb.KEEP and kind in change.wanted.id.lower())
+
+
 def _ask(yes: bool, question: str) -> None:
     if not yes and not click.confirm(question, err=True):
         raise AzbatchError("Nothing was changed.")
@@ -165,9 +173,17 @@ def _ask(yes: bool, question: str) -> None:
 @command.command()
 @_workspace_options
 @yes_option
+@click.option(
+    "--role-wait",
+    type=click.FloatRange(0),
+    default=120,
+    show_default=True,
+    envvar="AZBATCH_ROLE_WAIT",
+    help="Seconds to wait for new roles to be in force; Azure tells nobody when they are.",
+)
 @json_option
-def enable(options: Any, yes: bool, as_json: bool) -> None:
-    """Turn Azure Batch on: show the plan, ask, apply it, verify. Run again, it mends what has drifted."""
+def enable(options: Any, yes: bool, role_wait: float, as_json: bool) -> None:
+    """Turn Azure Batch on: show the plan, ask, apply it, wait for the roles, verify. Run again, it mends drift."""
     from azbatch.workspace import design, manage, words
 
     arm = _arm()
@@ -178,8 +194,12 @@ def enable(options: Any, yes: bool, as_json: bool) -> None:
         raise ConfigurationError([f"{one.sentence} {one.remedy}" for one in looked.fatal])
     if not looked.plan.empty:
         _ask(yes, "Do this?")
+        roles = _new_roles(looked)
         with _progress(_work(looked)) as tell:
             looked = manage.enable(arm, looked, tell)
+        if roles and role_wait:
+            note(f"Waiting {role_wait:g} s for {roles} new roles to be in force.")
+            time.sleep(role_wait)
     account = design.names_of(looked.facts).account_name
     endpoint = (
         (looked.facts.found.get(design.names_of(looked.facts).account.lower()) or {}).get("properties") or {}
@@ -190,7 +210,7 @@ def enable(options: Any, yes: bool, as_json: bool) -> None:
     click.echo(
         f"Azure Batch is on in {options.workspace}: account {account}, https://{endpoint} (from inside the workspace)."
     )
-    click.echo("Roles take up to ten minutes to take effect on the head node.")
+    click.echo("Now run `azbatch headnode check` on the head node: Azure may take up to ten minutes with its roles.")
 
 
 @command.command()

@@ -45,7 +45,7 @@ def doctor(
             )
         )
     else:
-        found += _subnets(network, group, endpoints, pools)
+        found += _subnets(network, group, endpoints, pools, _management_address(account, endpoints, zones))
     found += _group(group, now)
     found += _pools(pools, images, quota, now)
     return found
@@ -142,7 +142,14 @@ def _endpoints(
             )
 
 
-def _subnets(network: Body, group: Body | None, endpoints: Sequence[Body], pools: Sequence[Body]) -> Iterator[Finding]:
+def _subnets(
+    network: Body,
+    group: Body | None,
+    endpoints: Sequence[Body],
+    pools: Sequence[Body],
+    address: IPv4Address | None,
+) -> Iterator[Finding]:
+    """`address` is that of node management, None where it is not known."""
     for subnet in (network.get("properties") or {}).get("subnets") or ():
         properties = subnet.get("properties") or {}
         mine = [pool for pool in pools if pool_subnet(pool).lower() == str(subnet.get("id", "")).lower()]
@@ -181,7 +188,6 @@ def _subnets(network: Body, group: Body | None, endpoints: Sequence[Body], pools
                         f"Microsoft's storage, which the subnet's service endpoint policy does not allow.",
                         "Give the registry a private endpoint, or host the image in the workspace.",
                     )
-    address = _management_address(endpoints)
     if group is not None and address is not None and not reaches(group, address, 443):
         yield _finding(
             "GroupBlocksManagement",
@@ -192,7 +198,16 @@ def _subnets(network: Body, group: Body | None, endpoints: Sequence[Body], pools
         )
 
 
-def _management_address(endpoints: Sequence[Body]) -> IPv4Address | None:
+def _management_address(
+    account: Body, endpoints: Sequence[Body], zones: Sequence[tuple[Body, Sequence[Body], Sequence[Body]]]
+) -> IPv4Address | None:
+    """From the zone's record; an endpoint tells its address itself only while no zone group keeps its records."""
+    name = str((account.get("properties") or {}).get("nodeManagementEndpoint", "")).lower()
+    for zone, _, records in zones:
+        for record in records if str(zone.get("name", "")).lower() == ZONE else ():
+            if str(record.get("name", "")).lower() == name.removesuffix(".batch.azure.com"):
+                for one in (record.get("properties") or {}).get("aRecords") or ():
+                    return IPv4Address(str(one["ipv4Address"]))
     for endpoint in endpoints:
         if any(
             "nodemanagement" in {str(group).lower() for group in one.get("groupIds") or ()}

@@ -34,6 +34,7 @@ BUSY = frozenset({ProvisioningState.CREATING, ProvisioningState.UPDATING, Provis
 RETRY_AFTER = timedelta(seconds=10)
 PAGE = 1000
 _VERSION = re.compile(r"^\d{4}-\d\d-\d\d(-preview|-privatepreview)?$")
+PROPAGATION = timedelta(minutes=2)  # until a new role is in force
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,7 +58,7 @@ class Arm:
         *,
         new_id: Callable[[], str],
         speed: float = 1.0,
-        propagation: timedelta = timedelta(minutes=2),
+        propagation: timedelta = PROPAGATION,
     ) -> None:
         self.store = Store()
         self.principals: dict[str, Principal] = {}

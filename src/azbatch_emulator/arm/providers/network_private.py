@@ -8,7 +8,7 @@ from typing import Any
 
 from azbatch_emulator.arm import addresses
 from azbatch_emulator.arm.ids import ResourceId, parse
-from azbatch_emulator.arm.kinds import Delete, Draft, Edit, Kind, Put
+from azbatch_emulator.arm.kinds import Delete, Draft, Edit, Kind, Put, Resources
 from azbatch_emulator.arm.records import ArmRefused, Resource, Style
 
 ENDPOINT = "Microsoft.Network/privateEndpoints"
@@ -263,11 +263,19 @@ def _link_links(edit: Edit) -> tuple[tuple[str, str], ...]:
     return ((network, "Microsoft.Network/virtualNetworks/join/action"),) if network else ()
 
 
+def _shown(resource: Resource, resources: Resources) -> Mapping[str, Any]:
+    """Names and addresses are shown while nobody else keeps them: with a zone group they are in its record sets."""
+    if any(resources.of_type(ZONE_GROUP, resource.id.text)):
+        return {**resource.body, "properties": {**resource.properties, "customDnsConfigs": []}}
+    return resource.body
+
+
 _DELAYS: dict[str, Any] = {"style": Style.ASYNC_OPERATION, "delete_style": Style.ASYNC_OPERATION}
 KINDS = (
     Kind(
         type=ENDPOINT,
         put=_endpoint,
+        show=_shown,
         delete=_endpoint_gone,
         links=_endpoint_links,
         create_delay=timedelta(seconds=40),
