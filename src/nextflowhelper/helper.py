@@ -233,8 +233,10 @@ class NextflowHelper:
         pool_id: str,
         *,
         vm_size: str | None = None,
+        shape: str | None = None,
         cores: int = 2,
         memory_mb: int = 0,
+        gpus: int = 0,
         nodes: int = 1,
         spot: bool = False,
         scenario: str | None = None,
@@ -243,13 +245,17 @@ class NextflowHelper:
         azcopy: bool = False,
         docker_disk: str | None = None,
         wait: bool = True,
+        keep_failed: bool = False,
     ) -> PoolStatus:
-        """Make a pool; task slots are the size's vCPUs. Without `vm_size` the smallest with `cores` and `memory_mb`.
+        """Make a pool; task slots are the size's vCPUs.
+
+        Without `vm_size` it is the smallest size with what `shape` (small, medium, large, memory, disk, gpu) has, and
+        `cores`, `memory_mb` and `gpus` besides.
 
         `scenario` (pending-tasks, workday or fixed) scales from 0 to `nodes`. `images` are container images pulled
         ahead, `image` is the nodes' own (publisher:offer:sku). `azcopy` puts this machine's azcopy on the nodes.
         `docker_disk` is where Docker's images go: "200" (GB of a data disk) or "nvme". Nodes are in the workspace's
-        subnet and act as its node identity. A pool that gets no usable node is deleted again.
+        subnet and act as its node identity. A pool that gets no usable node is deleted again, unless `keep_failed`.
         """
         from azbatch.pools import manage
 
@@ -265,13 +271,16 @@ class NextflowHelper:
             image=image,
             azcopy=azcopy,
             docker_disk=docker_disk,
+            shape=shape,
+            gpus=gpus,
         )
         manage.create(self._batch(), spec)
         if wait and spec.formula is None and nodes:
             try:
                 manage.wait_until_ready(self._batch(), pool_id)
             except (AzbatchError, KeyboardInterrupt):
-                self._batch().delete_pool(pool_id)
+                if not keep_failed:
+                    self._batch().delete_pool(pool_id)
                 raise
         return self.get_batch_pool_status(pool_id)
 
@@ -289,17 +298,22 @@ class NextflowHelper:
         image: str | None = None,
         azcopy: bool = False,
         docker_disk: str | None = None,
+        shape: str | None = None,
+        gpus: int = 0,
     ) -> Any:
         from azbatch.pools import images as node_images
-        from azbatch.pools import vm_sizes
+        from azbatch.pools import shapes, vm_sizes
         from azbatch.pools.docker_disk import DockerDisk
         from azbatch.pools.scenarios import Scaling, Scenario
         from azbatch.pools.spec import PoolSpec, registries
 
         if scenario is not None and scenario not in set(Scenario):
             raise ConfigurationError([f"'{scenario}' is no scenario: choose {', '.join(Scenario)}."])
-        fitting = vm_sizes.smallest_fitting
-        size = vm_sizes.find(vm_size) if vm_size else fitting(cores=cores, memory_mb=memory_mb).size
+        if shape is not None and shape not in set(shapes.Shape):
+            raise ConfigurationError([f"'{shape}' is no shape: choose {', '.join(shapes.Shape)}."])
+        needs = shapes.Needs(cores=cores, memory_mb=memory_mb, gpus=gpus)
+        named = shapes.Shape(shape) if shape is not None else None
+        size = vm_sizes.find(vm_size) if vm_size else shapes.fitting(named, needs)
         scaling = Scaling(scenario=Scenario(scenario), most=nodes, spot_share=float(spot)) if scenario else None
         chosen = node_images.choose(self._batch().supported_images(), image, containers=True, now=datetime.now(UTC))
         return PoolSpec(
@@ -383,7 +397,7 @@ class NextflowHelper:
         `hours` 0 is until deleted. A preset may be several rules. You sign in on first need.
         """
         from azbatch.azure.network import resolve
-        from azbatch.network import manage, rules
+        from azbatch.network import manage, rules, way_out
 
         group = self.get_network_client()
         asked = manage.Asked(
@@ -394,6 +408,8 @@ class NextflowHelper:
             lasting=timedelta(hours=hours) if hours else None,
         )
         openings = manage.allow(group, asked, who=self._who(), now=datetime.now(UTC), resolve=resolve)
+        if group.closed_subnets:
+            self._tell(f"Note: {way_out.sentence(group.closed_subnets)}")
         return [_rule(rules.name_of(o.target, o.transport, o.ports), o) for o in openings]
 
     def delete_network_rule(self, name: str) -> list[str]:

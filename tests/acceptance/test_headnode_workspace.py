@@ -181,6 +181,21 @@ def test_a_changed_azcopy_never_reaches_a_task(lab: Lab) -> None:
     until(lambda: json.loads(lab.azbatch("pool", "list", "--json").stdout) == [])
 
 
+def test_an_image_that_nodes_cannot_pull(lab: Lab) -> None:
+    """Creation says which image, and why not; the pool is deleted again, or kept where that was asked for."""
+    image = ("--container-image", "quay.io/biocontainers/samtools:1.21")
+    made = lab.azbatch("pool", "create", "img", "--shape", "small", *image)
+    assert made.returncode == 1
+    assert "quay.io/biocontainers/samtools:1.21 cannot be pulled" in made.stderr
+    assert "Pool 'img' is being deleted again." in made.stderr
+    until(lambda: json.loads(lab.azbatch("pool", "list", "--json").stdout) == [])
+    kept = lab.azbatch("pool", "create", "img2", "--shape", "small", "--keep-failed", *image)
+    assert (kept.returncode, "delete it with: azbatch pool delete img2" in kept.stderr) == (1, True)
+    assert [pool["id"] for pool in json.loads(lab.azbatch("pool", "list", "--json").stdout)] == ["img2"]
+    lab.azbatch("pool", "delete", "--yes", "img2")
+    until(lambda: json.loads(lab.azbatch("pool", "list", "--json").stdout) == [])
+
+
 def _signed_in(lab: Lab, who: str, *arguments: str) -> subprocess.CompletedProcess[str]:
     return lab.azbatch("network", *arguments, sign_in=who)
 
