@@ -136,7 +136,16 @@ def test_the_head_node_is_checked(lab: Lab) -> None:
     """Identity, rights, services, clock and the nodes' place are ok; what is missing here (Java) has its remedy."""
     done = lab.azbatch("headnode", "check", "--json")
     found = {item["what"]: item for item in json.loads(done.stdout)}
-    fine = ("virtual machine", "workspace", "nodes' place", "identity and Batch", "storage", "clock", "azcopy")
+    fine = (
+        "virtual machine",
+        "workspace",
+        "nodes' place",
+        "rights",
+        "identity and Batch",
+        "storage",
+        "clock",
+        "azcopy",
+    )
     assert [what for what in fine if not found[what]["ok"]] == [], done.stdout
     assert "lab-batch-vnet/default, as lab-batch-nodes" in found["nodes' place"]["found"]
     assert found["nextflow"]["remedy"]
