@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from azbatch.errors import AzbatchError, ConfigurationError
 from nextflowhelper.records import NetworkRule, PoolStatus
+from nextflowhelper.wishes import Wish, spec_of
 
 if TYPE_CHECKING:
     from azbatch.azure.batch import BatchAccount
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
     from azbatch.headnode.discover import Workspace
     from azbatch.network.model import Opening
     from azbatch.nextflow.settings import Settings
+    from azbatch.pools.azcopy import Azcopy
+    from azbatch.pools.spec import PoolSpec
     from azbatch.signals import Interrupts
 
 Json = dict[str, Any]
@@ -259,21 +262,21 @@ class NextflowHelper:
         """
         from azbatch.pools import manage
 
-        spec = self._spec(
-            pool_id,
-            vm_size,
-            cores,
-            memory_mb,
-            nodes,
+        wish = Wish(
+            pool_id=pool_id,
+            vm_size=vm_size,
+            shape=shape,
+            cores=cores,
+            memory_mb=memory_mb,
+            gpus=gpus,
+            nodes=nodes,
             spot=spot,
             scenario=scenario,
-            images=images,
+            images=tuple(images),
             image=image,
-            azcopy=azcopy,
             docker_disk=docker_disk,
-            shape=shape,
-            gpus=gpus,
         )
+        spec = self._spec(wish, azcopy=azcopy)
         manage.create(self._batch(), spec)
         if wait and spec.formula is None and nodes:
             try:
@@ -284,57 +287,16 @@ class NextflowHelper:
                 raise
         return self.get_batch_pool_status(pool_id)
 
-    def _spec(
-        self,
-        pool_id: str,
-        vm_size: str | None,
-        cores: int,
-        memory_mb: int,
-        nodes: int,
-        *,
-        spot: bool,
-        scenario: str | None = None,
-        images: Sequence[str] = (),
-        image: str | None = None,
-        azcopy: bool = False,
-        docker_disk: str | None = None,
-        shape: str | None = None,
-        gpus: int = 0,
-    ) -> Any:
-        from azbatch.pools import images as node_images
-        from azbatch.pools import shapes, vm_sizes
-        from azbatch.pools.docker_disk import DockerDisk
-        from azbatch.pools.scenarios import Scaling, Scenario
-        from azbatch.pools.spec import PoolSpec, registries
-
-        if scenario is not None and scenario not in set(Scenario):
-            raise ConfigurationError([f"'{scenario}' is no scenario: choose {', '.join(Scenario)}."])
-        if shape is not None and shape not in set(shapes.Shape):
-            raise ConfigurationError([f"'{shape}' is no shape: choose {', '.join(shapes.Shape)}."])
-        needs = shapes.Needs(cores=cores, memory_mb=memory_mb, gpus=gpus)
-        named = shapes.Shape(shape) if shape is not None else None
-        size = vm_sizes.find(vm_size) if vm_size else shapes.fitting(named, needs)
-        scaling = Scaling(scenario=Scenario(scenario), most=nodes, spot_share=float(spot)) if scenario else None
-        chosen = node_images.choose(self._batch().supported_images(), image, containers=True, now=datetime.now(UTC))
-        return PoolSpec(
-            id=pool_id,
-            vm_size=size.name,
-            image=chosen,
-            slots=size.cores,
-            dedicated=0 if scaling or spot else nodes,
-            spot=nodes if spot and not scaling else 0,
-            formula=scaling.formula() if scaling else None,
-            containers=True,
-            container_images=tuple(images),
-            registries=registries((), images, self.get_node_identity() or None),
-            identity=self.get_node_identity() or None,
-            subnet_id=self.get_batch_subnetid() or None,
+    def _spec(self, wish: Wish, *, azcopy: bool) -> PoolSpec:
+        return spec_of(
+            wish,
+            self.get_workspace(),
+            self._batch().supported_images(),
             azcopy=self._node_azcopy() if azcopy else None,
-            docker_disk=DockerDisk.parse(docker_disk) if docker_disk else None,
-            metadata={"azbatch": "pool"},
+            now=datetime.now(UTC),
         )
 
-    def _node_azcopy(self) -> Any:
+    def _node_azcopy(self) -> Azcopy:
         from azbatch.azure.blob import BlobAccount
         from azbatch.headnode import node_azcopy
 
@@ -374,7 +336,8 @@ class NextflowHelper:
             azcopy = bool(self.get_node_identity())
             if not azcopy:
                 self._tell("There is no node identity here, so nodes get no azcopy from the workspace's storage.")
-            spec = self._spec(pool_id, vm_size, 1, 0, nodes, spot=spot, images=images, azcopy=azcopy)
+            wish = Wish(pool_id=pool_id, vm_size=vm_size, nodes=nodes, spot=spot, images=tuple(images))
+            spec = self._spec(wish, azcopy=azcopy)
             with OwnPool(self._batch(), spec, interrupts=interrupts, said=self._tell):
                 yield
 
