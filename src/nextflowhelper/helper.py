@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from azbatch.errors import AzbatchError, ConfigurationError
 from nextflowhelper.records import NetworkRule, PoolStatus
+from nextflowhelper.wishes import Wish, spec_of
 
 if TYPE_CHECKING:
     from azbatch.azure.batch import BatchAccount
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
     from azbatch.headnode.discover import Workspace
     from azbatch.network.model import Opening
     from azbatch.nextflow.settings import Settings
+    from azbatch.pools.azcopy import Azcopy
+    from azbatch.pools.spec import PoolSpec
     from azbatch.signals import Interrupts
 
 Json = dict[str, Any]
@@ -233,8 +236,10 @@ class NextflowHelper:
         pool_id: str,
         *,
         vm_size: str | None = None,
+        shape: str | None = None,
         cores: int = 2,
         memory_mb: int = 0,
+        gpus: int = 0,
         nodes: int = 1,
         spot: bool = False,
         scenario: str | None = None,
@@ -243,84 +248,55 @@ class NextflowHelper:
         azcopy: bool = False,
         docker_disk: str | None = None,
         wait: bool = True,
+        keep_failed: bool = False,
     ) -> PoolStatus:
-        """Make a pool; task slots are the size's vCPUs. Without `vm_size` the smallest with `cores` and `memory_mb`.
+        """Make a pool; task slots are the size's vCPUs.
+
+        Without `vm_size` it is the smallest size with what `shape` (small, medium, large, memory, disk, gpu) has, and
+        `cores`, `memory_mb` and `gpus` besides.
 
         `scenario` (pending-tasks, workday or fixed) scales from 0 to `nodes`. `images` are container images pulled
         ahead, `image` is the nodes' own (publisher:offer:sku). `azcopy` puts this machine's azcopy on the nodes.
         `docker_disk` is where Docker's images go: "200" (GB of a data disk) or "nvme". Nodes are in the workspace's
-        subnet and act as its node identity. A pool that gets no usable node is deleted again.
+        subnet and act as its node identity. A pool that gets no usable node is deleted again, unless `keep_failed`.
         """
         from azbatch.pools import manage
 
-        spec = self._spec(
-            pool_id,
-            vm_size,
-            cores,
-            memory_mb,
-            nodes,
+        wish = Wish(
+            pool_id=pool_id,
+            vm_size=vm_size,
+            shape=shape,
+            cores=cores,
+            memory_mb=memory_mb,
+            gpus=gpus,
+            nodes=nodes,
             spot=spot,
             scenario=scenario,
-            images=images,
+            images=tuple(images),
             image=image,
-            azcopy=azcopy,
             docker_disk=docker_disk,
         )
+        spec = self._spec(wish, azcopy=azcopy)
         manage.create(self._batch(), spec)
         if wait and spec.formula is None and nodes:
             try:
                 manage.wait_until_ready(self._batch(), pool_id)
             except (AzbatchError, KeyboardInterrupt):
-                self._batch().delete_pool(pool_id)
+                if not keep_failed:
+                    self._batch().delete_pool(pool_id)
                 raise
         return self.get_batch_pool_status(pool_id)
 
-    def _spec(
-        self,
-        pool_id: str,
-        vm_size: str | None,
-        cores: int,
-        memory_mb: int,
-        nodes: int,
-        *,
-        spot: bool,
-        scenario: str | None = None,
-        images: Sequence[str] = (),
-        image: str | None = None,
-        azcopy: bool = False,
-        docker_disk: str | None = None,
-    ) -> Any:
-        from azbatch.pools import images as node_images
-        from azbatch.pools import vm_sizes
-        from azbatch.pools.docker_disk import DockerDisk
-        from azbatch.pools.scenarios import Scaling, Scenario
-        from azbatch.pools.spec import PoolSpec, registries
-
-        if scenario is not None and scenario not in set(Scenario):
-            raise ConfigurationError([f"'{scenario}' is no scenario: choose {', '.join(Scenario)}."])
-        fitting = vm_sizes.smallest_fitting
-        size = vm_sizes.find(vm_size) if vm_size else fitting(cores=cores, memory_mb=memory_mb).size
-        scaling = Scaling(scenario=Scenario(scenario), most=nodes, spot_share=float(spot)) if scenario else None
-        chosen = node_images.choose(self._batch().supported_images(), image, containers=True, now=datetime.now(UTC))
-        return PoolSpec(
-            id=pool_id,
-            vm_size=size.name,
-            image=chosen,
-            slots=size.cores,
-            dedicated=0 if scaling or spot else nodes,
-            spot=nodes if spot and not scaling else 0,
-            formula=scaling.formula() if scaling else None,
-            containers=True,
-            container_images=tuple(images),
-            registries=registries((), images, self.get_node_identity() or None),
-            identity=self.get_node_identity() or None,
-            subnet_id=self.get_batch_subnetid() or None,
+    def _spec(self, wish: Wish, *, azcopy: bool) -> PoolSpec:
+        return spec_of(
+            wish,
+            self.get_workspace(),
+            self._batch().supported_images(),
             azcopy=self._node_azcopy() if azcopy else None,
-            docker_disk=DockerDisk.parse(docker_disk) if docker_disk else None,
-            metadata={"azbatch": "pool"},
+            now=datetime.now(UTC),
         )
 
-    def _node_azcopy(self) -> Any:
+    def _node_azcopy(self) -> Azcopy:
         from azbatch.azure.blob import BlobAccount
         from azbatch.headnode import node_azcopy
 
@@ -360,7 +336,8 @@ class NextflowHelper:
             azcopy = bool(self.get_node_identity())
             if not azcopy:
                 self._tell("There is no node identity here, so nodes get no azcopy from the workspace's storage.")
-            spec = self._spec(pool_id, vm_size, 1, 0, nodes, spot=spot, images=images, azcopy=azcopy)
+            wish = Wish(pool_id=pool_id, vm_size=vm_size, nodes=nodes, spot=spot, images=tuple(images))
+            spec = self._spec(wish, azcopy=azcopy)
             with OwnPool(self._batch(), spec, interrupts=interrupts, said=self._tell):
                 yield
 
@@ -383,7 +360,7 @@ class NextflowHelper:
         `hours` 0 is until deleted. A preset may be several rules. You sign in on first need.
         """
         from azbatch.azure.network import resolve
-        from azbatch.network import manage, rules
+        from azbatch.network import manage, rules, way_out
 
         group = self.get_network_client()
         asked = manage.Asked(
@@ -394,6 +371,8 @@ class NextflowHelper:
             lasting=timedelta(hours=hours) if hours else None,
         )
         openings = manage.allow(group, asked, who=self._who(), now=datetime.now(UTC), resolve=resolve)
+        if group.closed_subnets:
+            self._tell(f"Note: {way_out.sentence(group.closed_subnets)}")
         return [_rule(rules.name_of(o.target, o.transport, o.ports), o) for o in openings]
 
     def delete_network_rule(self, name: str) -> list[str]:

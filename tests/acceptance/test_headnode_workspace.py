@@ -136,7 +136,16 @@ def test_the_head_node_is_checked(lab: Lab) -> None:
     """Identity, rights, services, clock and the nodes' place are ok; what is missing here (Java) has its remedy."""
     done = lab.azbatch("headnode", "check", "--json")
     found = {item["what"]: item for item in json.loads(done.stdout)}
-    fine = ("virtual machine", "workspace", "nodes' place", "identity and Batch", "storage", "clock", "azcopy")
+    fine = (
+        "virtual machine",
+        "workspace",
+        "nodes' place",
+        "rights",
+        "identity and Batch",
+        "storage",
+        "clock",
+        "azcopy",
+    )
     assert [what for what in fine if not found[what]["ok"]] == [], done.stdout
     assert "lab-batch-vnet/default, as lab-batch-nodes" in found["nodes' place"]["found"]
     assert found["nextflow"]["remedy"]
@@ -178,6 +187,21 @@ def test_a_changed_azcopy_never_reaches_a_task(lab: Lab) -> None:
     made = lab.azbatch("pool", "create", "p3", "--vm-size", "Standard_D2ds_v5", "--azcopy-blob", url, wrong)
     assert made.returncode == 1
     assert "azcopy is not the one that was pinned" in made.stderr
+    until(lambda: json.loads(lab.azbatch("pool", "list", "--json").stdout) == [])
+
+
+def test_an_image_that_nodes_cannot_pull(lab: Lab) -> None:
+    """Creation says which image, and why not; the pool is deleted again, or kept where that was asked for."""
+    image = ("--container-image", "quay.io/biocontainers/samtools:1.21")
+    made = lab.azbatch("pool", "create", "img", "--shape", "small", *image)
+    assert made.returncode == 1
+    assert "quay.io/biocontainers/samtools:1.21 cannot be pulled" in made.stderr
+    assert "Pool 'img' is being deleted again." in made.stderr
+    until(lambda: json.loads(lab.azbatch("pool", "list", "--json").stdout) == [])
+    kept = lab.azbatch("pool", "create", "img2", "--shape", "small", "--keep-failed", *image)
+    assert (kept.returncode, "delete it with: azbatch pool delete img2" in kept.stderr) == (1, True)
+    assert [pool["id"] for pool in json.loads(lab.azbatch("pool", "list", "--json").stdout)] == ["img2"]
+    lab.azbatch("pool", "delete", "--yes", "img2")
     until(lambda: json.loads(lab.azbatch("pool", "list", "--json").stdout) == [])
 
 

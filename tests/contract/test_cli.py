@@ -92,7 +92,7 @@ def test_a_job_from_the_command_line(azbatch_emulator: Emulator, account: BatchA
     [
         (("pool", "show", "nowhere"), {}, 1, "PoolNotFound); see `azbatch pool list`"),
         (("job", "show", "nowhere"), {}, 1, "JobNotFound"),
-        (("pool", "list"), {"AZBATCH_ACCOUNT_URL": ""}, 1, "No Batch account URL was given"),
+        (("pool", "list"), {"AZBATCH_ACCOUNT_URL": ""}, 1, "Batch account is not known: set AZBATCH_ACCOUNT_URL"),
         (("pool", "list"), {"AZBATCH_ACCOUNT_URL": "nonsense"}, 1, "'nonsense' is no Batch account URL"),
         (("pool", "list"), {"AZBATCH_ACCOUNT_URL": "http://127.0.0.1:9"}, 1, "cannot be reached"),
         (("pool", "list"), {"REQUESTS_CA_BUNDLE": "/etc/ssl/certs/ca-certificates.crt"}, 1, "is not trusted"),

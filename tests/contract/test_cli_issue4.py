@@ -47,6 +47,12 @@ def test_a_pool_that_scales_by_a_scenario(azbatch_emulator: Emulator, tmp_path: 
     formula.write_text("$TargetDedicatedNodes = $nope;")
     faulty = _azbatch(azbatch_emulator, "pool", "evaluate", "scaled", "--formula", str(formula))
     assert (faulty.returncode, "Undefined symbol: $nope" in faulty.stderr) == (1, True)
+    refused = _azbatch(azbatch_emulator, "pool", "create", "by-formula", "--formula", str(formula))
+    assert refused.returncode == 1
+    assert "Undefined symbol: $nope" in refused.stderr
+    assert "Pool 'by-formula' is being deleted again." in refused.stderr
+    both = _azbatch(azbatch_emulator, "pool", "create", "x", "--formula", str(formula), "--scenario", "fixed")
+    assert "not both" in both.stderr
     wrong = _azbatch(azbatch_emulator, "pool", "create", "x", "--scenario", "workday", "--hours", "morning")
     assert "no working hours" in wrong.stderr
     assert _azbatch(azbatch_emulator, "pool", "delete", "--yes", "scaled").returncode == 0

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from azbatch.cli.headnode import command
 from azbatch.errors import ConfigurationError, ServiceError
-from azbatch.headnode import check, download, hosts, pins, script
+from azbatch.headnode import check, download, hosts, pins, rights, script
 from azbatch.headnode.discover import Workspace, discover
 from azbatch.headnode.hosts import merged
 
@@ -313,3 +313,44 @@ def test_versions_are_read() -> None:
     """As the programs print them."""
     assert check.judge_program("java", 'openjdk version "21.0.6" 2025-01-21').found == "21.0.6"
     assert check.judge_program("azcopy", "azcopy version 10.28.0").found == "10.28.0"
+
+
+READER = {"actions": ["*/read"], "notActions": []}
+CONTRIBUTOR = {"actions": ["*"], "notActions": ["Microsoft.Authorization/*/Write"]}
+OPERATOR = {"actions": ["Microsoft.ManagedIdentity/userAssignedIdentities/*/assign/action"]}
+BATCH = {"actions": ["Microsoft.Batch/batchAccounts/pools/*"], "notActions": []}
+
+
+@pytest.mark.parametrize(
+    ("permissions", "action", "expected"),
+    [
+        ([READER], "Microsoft.Batch/batchAccounts/pools/read", True),
+        ([READER], "Microsoft.Batch/batchAccounts/pools/write", False),
+        ([READER, BATCH], "microsoft.batch/batchaccounts/pools/WRITE", True),
+        ([CONTRIBUTOR], "Microsoft.Authorization/roleAssignments/write", False),
+        ([CONTRIBUTOR], "Microsoft.Network/networkSecurityGroups/securityRules/write", True),
+        ([OPERATOR], "Microsoft.ManagedIdentity/userAssignedIdentities/assign/action", True),
+        ([OPERATOR], "Microsoft.ManagedIdentity/userAssignedIdentities/write", False),
+        ([], "Microsoft.Batch/batchAccounts/read", False),
+    ],
+)
+def test_what_roles_allow(permissions: Any, action: str, expected: bool) -> None:
+    """Wildcards in any capitals; what a role takes away it does not allow."""
+    assert rights.allows(permissions, action) is expected
+
+
+def test_rights_that_are_missing_or_too_many() -> None:
+    """A head node that cannot make pools is told what it lacks; one that could open the network, that it could."""
+
+    class Held(Arm):
+        def list(self, path: str, api_version: str) -> Any:
+            return [CONTRIBUTOR] if "networkSecurityGroups" in path else [READER]
+
+    place = Workspace(
+        account_url="u", account_name="a", storage_url="s", storage_name="s",
+        account_id="/a/batchAccounts/a", security_group_id="/a/networkSecurityGroups/n", subnet_id="/a/subnets/s",
+    )  # fmt: skip
+    item = check.judge_rights(*rights.look(Held(), place))
+    assert not item.ok
+    assert "may not make pools nor put nodes into the subnet; may open the network" in item.found
+    assert check.judge_rights([], []).ok

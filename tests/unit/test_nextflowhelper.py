@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -96,8 +97,41 @@ def test_slots_are_the_vcpus_and_containers_can_run() -> None:
     assert first["taskSlotsPerNode"] == 2
     assert first["virtualMachineConfiguration"]["containerConfiguration"] == {"type": "dockerCompatible"}
     assert (second["vmSize"], "targetDedicatedNodes" in second) == ("Standard_E4ds_v5", False)
-    with pytest.raises(ConfigurationError, match="pending-tasks, workday, fixed"):
-        _helper(account).create_batch_pool("r", scenario="Default")
+    with pytest.raises(ConfigurationError) as raised:
+        _helper(account).create_batch_pool("r", scenario="Default", shape="huge")
+    assert [fault.split(":")[0] for fault in raised.value.faults] == [
+        "'Default' is no scenario",
+        "'huge' is no shape",
+    ]
+
+
+def test_a_pool_of_the_workspace_is_asked_for_with_its_identity() -> None:
+    """In the subnet, by Resource Manager, its registry read by the identity; a shape is a size."""
+    account = Account()
+    helper = _helper(account)
+    place = "/subscriptions/s/resourceGroups/g/providers"
+    helper._workspace = replace(
+        helper.get_workspace(),
+        node_identity_id=f"{place}/Microsoft.ManagedIdentity/userAssignedIdentities/nodes",
+        subnet_id=f"{place}/Microsoft.Network/virtualNetworks/v/subnets/default",
+    )
+    helper.create_batch_pool("p", shape="memory", nodes=2, images=("mine.azurecr.io/tool:1",), docker_disk="100")
+    (made,) = account.made
+    machine = made["properties"]["deploymentConfiguration"]["virtualMachineConfiguration"]
+    assert made["properties"]["vmSize"] == "Standard_E8ds_v5"
+    assert made["properties"]["networkConfiguration"]["subnetId"] == helper.get_batch_subnetid()
+    assert list(made["identity"]["userAssignedIdentities"]) == [helper.get_node_identity()]
+    registry = {"registryServer": "mine.azurecr.io", "identityReference": {"resourceId": helper.get_node_identity()}}
+    assert machine["containerConfiguration"]["containerRegistries"] == [registry]
+    assert machine["dataDisks"][0]["diskSizeGB"] == 100
+
+
+def test_a_failed_pool_is_kept_on_request() -> None:
+    """To look at it: only where that was asked for."""
+    account = Account(nodes=[{"id": "n", "state": "unusable", "errors": [{"code": "X", "message": "blocked"}]}])
+    with pytest.raises(AzbatchError, match="X: blocked"):
+        _helper(account).create_batch_pool("p", keep_failed=True)
+    assert set(account.pools) == {"p"}
 
 
 def test_zero_nodes_are_never_ready() -> None:

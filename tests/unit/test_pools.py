@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from azbatch.errors import ConfigurationError
 from azbatch.pools import PoolSpec, Registry, Verdict, assess, formula, images, vm_sizes
+from azbatch.pools.shapes import Needs, Shape, fitting
 
 IMAGE = {
     "imageReference": {"publisher": "microsoft-dsvm", "offer": "ubuntu-hpc", "sku": "2404", "version": "latest"},
@@ -188,3 +189,22 @@ def test_judging_a_pool(pool: dict[str, Any], nodes: list[dict[str, Any]], verdi
     judged = assess(pool, nodes)
     assert judged.verdict is verdict
     assert said in " ".join(judged.lines)
+
+
+@pytest.mark.parametrize(
+    ("shape", "needs", "name"),
+    [
+        (Shape.SMALL, Needs(), "Standard_F2s_v2"),
+        (Shape.MEDIUM, Needs(), "Standard_F8s_v2"),
+        (Shape.LARGE, Needs(), "Standard_F32s_v2"),
+        (Shape.MEMORY, Needs(), "Standard_E8ds_v5"),
+        (Shape.DISK, Needs(), "Standard_L8s_v3"),
+        (Shape.GPU, Needs(), "Standard_NC4as_T4_v3"),
+        (Shape.SMALL, Needs(cores=16), "Standard_F16s_v2"),
+        (Shape.GPU, Needs(memory_mb=40_000), "Standard_NC8as_T4_v3"),
+        (None, Needs(cores=2), "Standard_F2s_v2"),
+    ],
+)
+def test_a_shape_is_a_size(shape: Shape | None, needs: Needs, name: str) -> None:
+    """Each name is the smallest size with what it says; what is asked for besides makes it larger, never smaller."""
+    assert fitting(shape, needs).name == name

@@ -33,7 +33,7 @@ def _of_the_workspace() -> str | None:
     from azbatch.azure import metadata
     from azbatch.headnode.discover import locate
 
-    return (locate(()).account_url or None) if metadata.compute() else None
+    return locate(("account_url",)).account_url if metadata.compute() else None
 
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")

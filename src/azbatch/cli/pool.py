@@ -72,9 +72,15 @@ def show(account: BatchAccount, pool_id: str, as_json: bool) -> None:
 
 @command.command("create")
 @click.argument("pool_id")
-@click.option("--vm-size", help="Such as Standard_D4ds_v5; default: the smallest with --cores and --memory-mb.")
-@click.option("--cores", type=click.IntRange(1), default=2, show_default=True, help="Cores that one job needs.")
+@click.option("--vm-size", help="Such as Standard_D4ds_v5; default: the smallest with what is needed.")
+@click.option(
+    "--shape",
+    type=click.Choice(["small", "medium", "large", "memory", "disk", "gpu"]),
+    help="2, 8, 32 cores; 8 cores with 60 GB memory; 8 with 1 TB local disk; one GPU. More may be asked for besides.",
+)
+@click.option("--cores", type=click.IntRange(1), help="Cores that one job needs; default: 2, or the shape's.")
 @click.option("--memory-mb", type=click.IntRange(0), default=0, help="Memory that one job needs, MiB.")
+@click.option("--disk-mb", type=click.IntRange(0), default=0, help="Local disk that one job needs, MiB.")
 @click.option("--gpus", type=click.IntRange(0), default=0, help="GPUs that one job needs.")
 @click.option(
     "--nodes",
@@ -90,6 +96,7 @@ def show(account: BatchAccount, pool_id: str, as_json: bool) -> None:
     type=click.Choice(["pending-tasks", "workday", "fixed"]),
     help="Scale from 0 to --nodes: with the waiting tasks; so too but keep --daytime nodes in --hours; all or none.",
 )
+@click.option("--formula", type=click.File(), help="Scale by the autoscale formula in this file.")
 @click.option("--daytime", type=click.IntRange(0), default=1, show_default=True, help="Nodes kept in working hours.")
 @click.option("--hours", default="8-18", show_default=True, help="Working hours, Monday to Friday.")
 @click.option("--utc-offset", type=float, default=0.0, show_default=True, help="Hours that your clock is ahead of UTC.")
@@ -114,21 +121,30 @@ def show(account: BatchAccount, pool_id: str, as_json: bool) -> None:
 @click.option("--azcopy-blob", nargs=2, metavar="URL SHA256", help="Put azcopy on every node, from this blob.")
 @click.option("--subnet-id", help="Resource id of the nodes' subnet, without public IP; default: the workspace's.")
 @click.option("--wait/--no-wait", default=True, help="Wait until a node is usable.")
+@click.option("--keep-failed", is_flag=True, help="Leave a pool that gets no usable node, to look at it; it costs.")
 @account_options
 @json_option
-def create(account: BatchAccount, pool_id: str, wait: bool, as_json: bool, **options: Any) -> None:
+def create(account: BatchAccount, pool_id: str, wait: bool, keep_failed: bool, as_json: bool, **options: Any) -> None:
     """Make a pool, and watch it until a node is usable; one that fails is deleted again."""
     from azbatch.pools import manage
 
     spec = _spec(account, pool_id, options)
     manage.create(account, spec)
     note(f"Pool '{pool_id}' of {spec.vm_size} with {spec.slots} slots a node is being made.")
-    if spec.formula is not None:
+    if spec.formula is not None and options["formula"]:
+        run = account.evaluate_autoscale(pool_id, spec.formula)
+        if run.get("error"):
+            account.delete_pool(pool_id)
+            raise AzbatchError(f"{_fault(run)} Pool '{pool_id}' is being deleted again.")
+    elif spec.formula is not None:
         note(f"It scales: {_scaling(options).words()}")
     if wait and (spec.dedicated or spec.spot):
         try:
             manage.wait_until_ready(account, pool_id, progress=_Said())
         except (AzbatchError, KeyboardInterrupt):
+            if keep_failed:
+                note(f"Pool '{pool_id}' is kept, and costs; delete it with: azbatch pool delete {pool_id}")
+                raise
             account.delete_pool(pool_id)
             note(f"Pool '{pool_id}' is being deleted again.")
             raise
@@ -137,21 +153,27 @@ def create(account: BatchAccount, pool_id: str, wait: bool, as_json: bool, **opt
 
 
 def _spec(account: BatchAccount, pool_id: str, options: dict[str, Any]) -> Any:
-    from azbatch.pools import images, vm_sizes
+    from azbatch.pools import images, shapes, vm_sizes
     from azbatch.pools.docker_disk import DockerDisk
     from azbatch.pools.spec import PoolSpec, registries
 
     place = _place(account)
     identity = options["identity"] or place.node_identity_id or None
+    if options["vm_size"] and options["shape"]:
+        raise ConfigurationError(["Give --vm-size or --shape, not both."])
     if options["vm_size"]:
         size = vm_sizes.find(options["vm_size"])
     else:
-        size = vm_sizes.smallest_fitting(
-            cores=options["cores"], memory_mb=options["memory_mb"], gpus=options["gpus"]
-        ).size
+        shape = shapes.Shape(options["shape"]) if options["shape"] else None
+        asked = {name: options[name] for name in ("memory_mb", "disk_mb", "gpus")}
+        size = shapes.fitting(shape, shapes.Needs(cores=options["cores"] or (1 if shape else 2), **asked))
     wanted = options["container_image"]
     image = images.choose(account.supported_images(), options["image"], containers=bool(wanted), now=datetime.now(UTC))
-    scaled = bool(options["scenario"] or options["autoscale"])
+    if options["formula"] and (options["scenario"] or options["autoscale"]):
+        raise ConfigurationError(["Give --formula or --scenario, not both."])
+    named = bool(options["scenario"] or options["autoscale"])
+    formula = options["formula"].read() if options["formula"] else _scaling(options).formula() if named else None
+    scaled = formula is not None
     disk = DockerDisk.parse(options["docker_disk"]) if options["docker_disk"] else None
     return PoolSpec(
         id=pool_id,
@@ -160,7 +182,7 @@ def _spec(account: BatchAccount, pool_id: str, options: dict[str, Any]) -> Any:
         slots=options["slots"] or size.cores,
         dedicated=0 if scaled else options["nodes"],
         spot=0 if scaled else options["spot"],
-        formula=_scaling(options).formula() if scaled else None,
+        formula=formula,
         containers=disk is not None,
         container_images=tuple(wanted),
         registries=registries(options["registry"], wanted, identity),
@@ -290,10 +312,15 @@ def evaluate(account: BatchAccount, pool_id: str, file: Any, as_json: bool) -> N
         print_json(run)
         return
     if run.get("error"):
-        details = "; ".join(str(item.get("value")) for item in run["error"].get("values") or ())
-        raise AzbatchError(f"The formula fails: {details or run['error'].get('message')}")
+        raise AzbatchError(_fault(run))
     for part in str(run.get("results", "")).split(";"):
         click.echo(part)
+
+
+def _fault(run: dict[str, Any]) -> str:
+    """Why an evaluation failed."""
+    details = "; ".join(str(item.get("value")) for item in run["error"].get("values") or ())
+    return f"The formula fails: {details or run['error'].get('message')}"
 
 
 class _Said:

@@ -16,6 +16,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from azbatch.errors import AzbatchError, ServiceError
+from azbatch.headnode.discover import Workspace
 
 MOST_SKEW = 300.0  # seconds; beyond it tokens and signatures are refused
 LEAST_FREE_MB = 2000
@@ -131,7 +132,36 @@ def look() -> list[Item]:
     if compute is None and os.environ.get("AZURE_TOKEN_CREDENTIALS", "").lower() == "managedidentitycredential":
         # The clients would look for it for half a minute.
         return [*items, *(_unasked(what) for what in ("identity and Batch", "storage"))]
-    return [*items, *_services(place.account_url, place.storage_url)]
+    return [*items, *_rights(place), *_services(place.account_url, place.storage_url)]
+
+
+def judge_rights(missing: Sequence[str], excess: Sequence[str]) -> Item:
+    """All that is needed to make pools, and not the right to open the network, which is for people."""
+    faults = [f"may not {' nor '.join(missing)}"] if missing else []
+    faults += [f"may {' and '.join(excess)}, and so may every program on it"] if excess else []
+    if not faults:
+        return Item(what="rights", ok=True, found="may make pools in the subnet, and not open the network.")
+    return Item(
+        what="rights",
+        ok=False,
+        found=f"this machine {'; '.join(faults)}.",
+        remedy="Ask the workspace's owner to look with `azbatch workspace doctor`, and to mend it.",
+    )
+
+
+def _rights(place: Workspace) -> list[Item]:
+    from azbatch.azure import clients
+    from azbatch.headnode import rights
+
+    if not rights.needed(place):
+        return []
+    arm = clients.resource_manager(clients.machine())
+    try:
+        return [judge_rights(*rights.look(arm, place))]
+    except ServiceError as error:
+        return [Item(what="rights", ok=False, found=str(error))]
+    finally:
+        arm.close()
 
 
 def _unasked(what: str) -> Item:
