@@ -70,6 +70,7 @@ class Lane:
     ours: bool = False  # the pool was made by a run of this workflow
     kept: bool = False
     made_job: bool = False
+    adopted: bool = False
     size: VmSize = field(default_factory=lambda: find("Standard_D2ds_v5"))
     slots: int = 1
     nodes: int = 1
@@ -124,7 +125,7 @@ class Lane:
         """Go on with the job of a driver that died; `claims` are its unfinished tasks by what they do."""
         self.job_id = str(job["id"])
         self.monitor = Monitor(self.job_id)
-        self.made_job = True
+        self.made_job = self.adopted = True
         self._use(pool, ())
         self.kept = bool(tag(pool, KEPT))
         self.ours = self.kept or tag(job, MADE_POOL) == self.pool_id
@@ -207,11 +208,22 @@ class Lane:
         return found
 
     def look(self, now: float) -> list[Finished]:
-        """What ended since the last look. Raises LaneFailed where the pool can run nothing any more, ServiceError."""
+        """What ended since the last look. Raises LaneFailed where the pool can run nothing any more, ServiceError.
+
+        News is told once: nothing that is asked for after it may lose it.
+        """
         news = self.monitor.look(self.account)
         if self.monitor.awaited and now - self._watched > (WATCH_BUSY if news else WATCH_QUIET):
             self._watched = now
-            self._watch(now)
+            try:
+                self._watch(now)
+            except LaneFailed:
+                if not news:
+                    raise
+                self._watched = 0.0
+            except ServiceError:
+                # The pool is looked at again later; a service that is out of reach shows in the list, too.
+                return news
         return news
 
     def _watch(self, now: float) -> None:

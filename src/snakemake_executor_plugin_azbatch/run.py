@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from azbatch.errors import AzbatchError
+from azbatch.errors import AzbatchError, ServiceError
 from azbatch.jobs import Finished
 from snakemake_executor_plugin_azbatch import identity, plan, work
 from snakemake_executor_plugin_azbatch.lane import (
@@ -127,15 +127,20 @@ class Run:
     def look(self, now: float) -> tuple[list[Finished], dict[Choice, str]]:
         """What ended since the last look, and lanes on which nothing runs any more, with the reason.
 
-        One list for each lane that awaits something. Raises ServiceError.
+        One list for each lane that awaits something. Raises ServiceError where there is no other news.
         """
         news: list[Finished] = []
         broken: dict[Choice, str] = {}
-        for choice, lane in self.lanes.items():
+        trouble: ServiceError | None = None
+        for choice, lane in list(self.lanes.items()):
             try:
                 news += lane.look(now)
             except LaneFailed as error:
                 broken[choice] = str(error)
+            except ServiceError as error:
+                trouble = error
+        if trouble is not None and not news and not broken:
+            raise trouble
         self.failed |= broken
         self.ended += [finished.task for finished in news if finished.task is not None]
         return news, broken
@@ -163,9 +168,18 @@ class Run:
         for lane in self.lanes.values():
             lane.cancel()
 
-    def close(self) -> list[str]:
-        """Take away all lanes, those never used too: sentences on what could not be taken away."""
-        return [fault for lane in (*self.lanes.values(), *self._waiting.values()) for fault in lane.close()]
+    def close(self, *, adopted: bool = True) -> list[str]:
+        """Take away all lanes, those never used too: sentences on what could not be taken away.
+
+        Without `adopted` those of an earlier driver stay: a run that could not begin takes nobody's work away.
+        """
+        lanes = [lane for lane in (*self.lanes.values(), *self._waiting.values()) if adopted or not lane.adopted]
+        return [fault for lane in lanes for fault in lane.close()]
+
+    @property
+    def goes_on(self) -> bool:
+        """Whether there is something of an earlier driver."""
+        return any(lane.adopted for lane in (*self.lanes.values(), *self._waiting.values()))
 
 
 def _brief(task: Json) -> dict[str, Any]:

@@ -7,6 +7,7 @@ import json
 import math
 import shlex
 import zlib
+from collections.abc import Container as Places
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -59,6 +60,13 @@ class Work:
     lane: Any
     members: dict[int, Member] = field(default_factory=dict)
     pack: bool = False
+
+    def take(self, places: Places[int] | None = None) -> dict[int, Member]:
+        """The members at these places, or all: they are about to be reported, each once."""
+        taken = {place: one for place, one in self.members.items() if places is None or place in places}
+        for place in taken:
+            del self.members[place]
+        return taken
 
 
 def pack_size(minutes: float, remaining: int, slots: int, most: int) -> int:
