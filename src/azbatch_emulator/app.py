@@ -20,13 +20,15 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from azbatch_emulator.account import Account
 from azbatch_emulator.arm.reach import network_of, subnet_of
 from azbatch_emulator.arm.wire import ArmService
-from azbatch_emulator.batch.service import ABORT, BatchService, Door
+from azbatch_emulator.batch.service import BatchService, Door
 from azbatch_emulator.clock import Clock
 from azbatch_emulator.engine import Engine
 from azbatch_emulator.gateway import Gateway
 from azbatch_emulator.identity import metadata
 from azbatch_emulator.identity.entra import Entra
 from azbatch_emulator.identity.tokens import Tokens
+from azbatch_emulator.injection.middleware import Faulty
+from azbatch_emulator.injection.rules import Faults, Plane
 from azbatch_emulator.journal import Journal
 from azbatch_emulator.profile import Profile
 from azbatch_emulator.runners import Runner
@@ -56,10 +58,12 @@ class Site:
         tenant_file: Path | None = None,
         open_storage: Callable[[str], str] | None = None,
         trust: ssl.SSLContext | None = None,
+        faults: Faults | None = None,
     ) -> None:
         self._tokens, self._clock, self._speed = tokens, clock, speed
         self._runner, self._journal, self._open_door = runner, journal, open_door
         self._open_storage, self._trust = open_storage, trust
+        self.faults = faults or Faults()
         self._storages: dict[str, asyncio.Task[str]] = {}
         self._doors: dict[tuple[str, str | None], str] = {}
         self.tenant = Tenant(
@@ -110,17 +114,21 @@ class Site:
         engine.start()
         return service
 
+    def _faulty(self, app: ASGIApp, plane: Plane) -> ASGIApp:
+        return Faulty(app, plane, self.faults, self._clock.now)
+
     def app(self, control: Sequence[BaseRoute] = ()) -> ASGIApp:
         """Control, identity and sign-in first, then ARM; all other paths belong to the built-in Batch account."""
         identity = metadata.routes(self._tokens, self._clock.now, self.tenant)
-        routes = Starlette(routes=[*control, *identity, *self.entra.routes(), Mount("/", app=self.service)])
+        routes = Starlette(
+            routes=[*control, *identity, *self.entra.routes(), Mount("/", app=self._faulty(self.service, Plane.BATCH))]
+        )
+        arm = self._faulty(self.arm, Plane.ARM)
 
         async def choose(scope: Scope, receive: Receive, send: Send) -> None:
-            # uvicorn gives a method of its own record of the request.
-            scope[ABORT] = lambda: getattr(send, "__self__").transport.abort()  # noqa: B009 - no Send has it
             path = scope.get("path", "").lower()
             is_arm = any(path == prefix or path.startswith(f"{prefix}/") for prefix in ARM_PATHS)
-            await (self.arm if is_arm else routes)(scope, receive, send)
+            await (arm if is_arm else routes)(scope, receive, send)
 
         return choose
 
@@ -134,7 +142,8 @@ class Site:
         endpoint = self.tenant.private_endpoint(service.account, network)
         key = (account_id.lower(), endpoint)
         if key not in self._doors:
-            self._doors[key] = self._open_door(Door(service, self._is_open(service.account, network, endpoint)))
+            door = Door(service, self._is_open(service.account, network, endpoint))
+            self._doors[key] = self._open_door(self._faulty(door, Plane.BATCH))
         return self._doors[key]
 
     def _is_open(self, account: Account, network: str | None, endpoint: str | None) -> Callable[[], bool]:

@@ -23,7 +23,7 @@ from azbatch_emulator.arm.records import ArmRefused
 from azbatch_emulator.client import PREFIX, TOKEN_HEADER
 from azbatch_emulator.engine import Engine
 from azbatch_emulator.errors import EmulatorError
-from azbatch_emulator.injection import Injector, Rule
+from azbatch_emulator.injection.rules import FaultRule, Faults
 from azbatch_emulator.records import Fault, NodeState, Pool, Refused
 
 MACHINE_DIFFERS = (
@@ -45,7 +45,7 @@ class Control:
     facts: Callable[[], Mapping[str, Any]]
     wipe: Callable[[bool], None]
     shutdown: Callable[[], None]
-    faults: Injector
+    faults: Faults
     tenant: TenantRoutes | None = None
 
 
@@ -172,32 +172,47 @@ def routes(control: Control) -> list[Route]:
         await control.engine.reset()
         await asyncio.to_thread(control.wipe, bool(body.get("storage", True)))
         control.counts.clear()
+        control.faults.reset()
         if control.tenant is not None:
             await control.tenant.reset()
         return {}
-
-    async def faults(body: Mapping[str, Any]) -> Mapping[str, Any]:
-        """Replace the faults of the wire; no rules, no faults."""
-        control.faults.set([Rule.of(rule) for rule in body.get("rules", [])], int(body.get("seed", 0)))
-        return {"rules": len(control.faults.rules)}
-
-    async def struck(_body: Any) -> Mapping[str, Any]:
-        return dict(control.faults.struck)
 
     async def shutdown(_body: Any) -> Mapping[str, Any]:
         control.shutdown()
         return {}
 
+    async def fault_rules(_body: Any) -> Mapping[str, Any]:
+        return {"rules": control.faults.listed()}
+
+    async def set_faults(body: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Replace the faults of the wire; no rules, no faults."""
+        rules = [FaultRule.read(one) for one in body["rules"]]
+        return {"rules": len(rules), "ids": control.faults.set(rules, int(body.get("seed", 0)))}
+
+    async def add_faults(body: Mapping[str, Any]) -> Mapping[str, Any]:
+        """One rule, or several as `rules`; all or none."""
+        rules = [FaultRule.read(one) for one in body.get("rules", [body])]
+        return {"ids": [control.faults.add(rule) for rule in rules]}
+
+    async def clear_faults(body: Mapping[str, Any]) -> Mapping[str, Any]:
+        return {"cleared": control.faults.clear(None if body.get("id") is None else str(body["id"]))}
+
+    async def struck(_body: Any) -> Mapping[str, Any]:
+        return dict(control.faults.struck)
+
     table: list[tuple[str, str, Endpoint]] = [
         ("GET", "status", guarded(status)),
         ("GET", "requests", guarded(requests)),
+        ("GET", "faults", guarded(fault_rules)),
+        ("POST", "faults", guarded(set_faults)),
+        ("POST", "faults/add", guarded(add_faults)),
+        ("GET", "struck", guarded(struck)),
+        ("POST", "faults/clear", guarded(clear_faults)),
         ("POST", "reset", guarded(reset)),
         ("POST", "preempt", causing(lambda body: events.PreemptNode(**_node(body)))),
         ("POST", "break", causing(_break)),
         ("POST", "fail-start-tasks", causing(_fail_start_tasks)),
         ("POST", "quota", causing(_quota)),
-        ("POST", "faults", guarded(faults)),
-        ("GET", "struck", guarded(struck)),
         ("POST", "shutdown", guarded(shutdown)),
     ]
     if control.tenant is not None:

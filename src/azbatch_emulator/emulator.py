@@ -271,7 +271,7 @@ class Emulator:
         return control.Control(
             engine=site.service.engine,
             counts=site.service.counts,
-            faults=site.service.faults,
+            faults=site.faults,
             tenant=control.TenantRoutes(site, self.environment),
             token=self._token,
             facts=self._facts,
@@ -366,7 +366,7 @@ class Emulator:
         }
         return {"NXF_OPTS": " ".join(f"-D{name}={value}" for name, value in settings.items())}
 
-    def control(self, path: str, **body: Any) -> dict[str, Any]:
+    def control(self, path: str, /, **body: Any) -> dict[str, Any]:
         """Call a route of `/_emulator/`: `control("status")`, `control("preempt", pool_id=..., node_id=...)`.
 
         Raises EmulatorError where the emulator refuses.
