@@ -21,7 +21,8 @@ def main() -> None:
 @main.command()
 @click.option("--state", type=click.Path(path_type=Path, file_okay=False), help="State folder.")
 @click.option("--runner", type=click.Choice(["process", "instant"]), default="process", show_default=True)
-@click.option("--speed", type=click.FloatRange(min=0, min_open=True), default=60.0, show_default=True)
+@click.option("--speed", type=click.FloatRange(min=0, min_open=True), help="By default the profile's.")
+@click.option("--profile", default="fast", show_default=True, help="fast, realistic, chaos, or a YAML file.")
 @click.option("--no-storage", is_flag=True, help="Without Blob storage (and so without Node.js).")
 @click.option("--ephemeral", is_flag=True, help="Begin empty, and keep nothing.")
 @click.option("--http-port", type=PORT, default=0, help="0: a free one.")
@@ -35,7 +36,8 @@ def main() -> None:
 def serve(
     state: Path | None,
     runner: str,
-    speed: float,
+    speed: float | None,
+    profile: str,
     no_storage: bool,
     ephemeral: bool,
     http_port: int,
@@ -56,6 +58,7 @@ def serve(
         state=state or default_directory(),
         runner=runner,
         speed=speed,
+        profile=profile,
         storage=not no_storage,
         ephemeral=ephemeral,
         http_port=http_port,

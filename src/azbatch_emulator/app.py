@@ -30,7 +30,7 @@ from azbatch_emulator.identity.tokens import Tokens
 from azbatch_emulator.injection.middleware import Faulty
 from azbatch_emulator.injection.rules import Faults, Plane
 from azbatch_emulator.journal import Journal
-from azbatch_emulator.profile import Profile
+from azbatch_emulator.profiles import Conditions
 from azbatch_emulator.runners import Runner
 from azbatch_emulator.tenant import Tenant
 from azbatch_emulator.tls import write_private
@@ -51,26 +51,25 @@ class Site:
         account: Account,
         tokens: Tokens,
         clock: Clock,
-        speed: float,
+        conditions: Conditions,
         runner: Callable[[Account], tuple[Runner, Path | None]],
         journal: Callable[[Account], Path | None],
         open_door: Callable[[ASGIApp], str],
         tenant_file: Path | None = None,
         open_storage: Callable[[str], str] | None = None,
         trust: ssl.SSLContext | None = None,
-        faults: Faults | None = None,
     ) -> None:
-        self._tokens, self._clock, self._speed = tokens, clock, speed
+        self._tokens, self._clock, self._conditions = tokens, clock, conditions
         self._runner, self._journal, self._open_door = runner, journal, open_door
         self._open_storage, self._trust = open_storage, trust
-        self.faults = faults or Faults()
+        self.faults = Faults(conditions.http)
         self._storages: dict[str, asyncio.Task[str]] = {}
         self._doors: dict[tuple[str, str | None], str] = {}
         self.tenant = Tenant(
             account=account,
             now=clock.now,
             new_id=lambda: str(uuid.uuid4()),
-            speed=speed,
+            speed=conditions.speed,
             open_account=self._open_account,
         )
         self._tenant_file, self._saved = tenant_file, b""
@@ -102,11 +101,12 @@ class Site:
     def _open_account(self, account: Account) -> BatchService:
         runner, nodes = self._runner(account)
         journal = self._journal(account)
+        seed = None if self._conditions.seed is None else f"{self._conditions.seed}/{account.name}"
         engine = Engine(
             clock=self._clock,
             runner=runner,
-            profile=Profile().scaled(self._speed),
-            rng=random.Random(),  # noqa: S311 - names of nodes, no secrets
+            profile=self._conditions.service.scaled(self._conditions.speed),
+            rng=random.Random(seed),  # noqa: S311 - names of nodes, no secrets
             journal=Journal(journal) if journal else None,
             node_fault=lambda pool: self.tenant.node_fault(account, pool),
         )

@@ -11,14 +11,14 @@ import hmac
 import json
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Protocol
 
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from azbatch_emulator import events
+from azbatch_emulator import events, faults
 from azbatch_emulator.arm.records import ArmRefused
 from azbatch_emulator.client import PREFIX, TOKEN_HEADER
 from azbatch_emulator.engine import Engine
@@ -212,6 +212,9 @@ def routes(control: Control) -> list[Route]:
         ("POST", "preempt", causing(lambda body: events.PreemptNode(**_node(body)))),
         ("POST", "break", causing(_break)),
         ("POST", "fail-start-tasks", causing(_fail_start_tasks)),
+        ("POST", "fail-nodes", causing(_fail_nodes)),
+        ("POST", "fail-resizes", causing(_fail_resizes)),
+        ("POST", "fill-disk", causing(_fill_disk)),
         ("POST", "quota", causing(_quota)),
         ("POST", "shutdown", guarded(shutdown)),
     ]
@@ -239,8 +242,25 @@ def _node(body: Mapping[str, Any]) -> dict[str, str]:
 
 
 def _break(body: Mapping[str, Any]) -> events.Event:
-    fault = Fault(code=str(body.get("code", "NodeUnusable")), message=str(body.get("message", "The node is broken.")))
-    return events.BreakNode(**_node(body), fault=fault)
+    return events.BreakNode(**_node(body), fault=_fault_of(body, faults.NODE_UNUSABLE))
+
+
+def _fault_of(body: Mapping[str, Any], usual: Fault) -> Fault:
+    return replace(usual, code=str(body.get("code", usual.code)), message=str(body.get("message", usual.message)))
+
+
+def _fail_nodes(body: Mapping[str, Any]) -> events.Event:
+    fault = _fault_of(body, faults.IMAGE_NOT_FOUND)
+    return events.FailNodes(pool_id=str(body["pool_id"]), count=int(body.get("count", 1)), fault=fault)
+
+
+def _fail_resizes(body: Mapping[str, Any]) -> events.Event:
+    fault = _fault_of(body, faults.ALLOCATION_FAILED)
+    return events.FailResizes(pool_id=str(body["pool_id"]), count=int(body.get("count", 1)), fault=fault)
+
+
+def _fill_disk(body: Mapping[str, Any]) -> events.Event:
+    return events.BreakNode(**_node(body), fault=_fault_of(body, faults.DISK_FULL))
 
 
 def _fail_start_tasks(body: Mapping[str, Any]) -> events.Event:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -177,3 +178,48 @@ def test_reset_of_the_emulator_forgets_rules() -> None:
         driver = connect(emulator, aio=False, tls=False)
         driver.call("create_pool", pool("p"))
         driver.close()
+
+
+def test_faults_of_nodes_and_resizes(instant: Emulator) -> None:
+    """A resize that gets nothing, then recovers; images that are not found; a full disk: as the client reads them."""
+    driver = connect(instant, aio=False, tls=False)
+    driver.call("create_pool", pool("sick", targetDedicatedNodes=0))
+    driver.until(lambda: driver.call("get_pool", "sick").allocation_state == "steady")
+    instant.control("fail-resizes", pool_id="sick")
+    instant.control("fail-nodes", pool_id="sick", count=1)
+    driver.done("begin_resize_pool", "sick", {"targetDedicatedNodes": 2})
+    assert [error.code for error in driver.call("get_pool", "sick").resize_errors] == ["AllocationFailed"]
+    driver.done("begin_resize_pool", "sick", {"targetDedicatedNodes": 2})
+    driver.until(lambda: sorted(node.state for node in driver.all("list_nodes", "sick")) == ["idle", "unusable"])
+    well, ill = sorted(driver.all("list_nodes", "sick"), key=lambda node: node.state)
+    assert [error.code for error in ill.errors] == ["ContainerImagePullFailed"]
+    instant.control("fill-disk", pool_id="sick", node_id=well.id)
+    full = driver.call("get_node", "sick", well.id)
+    assert (full.state, [error.code for error in full.errors]) == ("unusable", ["DiskFull"])
+    with pytest.raises(EmulatorError, match="PoolNotFound"):
+        instant.control("fail-nodes", pool_id="nowhere")
+    driver.close()
+
+
+def test_a_profile_of_ones_own(tmp_path: Path) -> None:
+    """Its speed, its rules (which a reset brings back) and its node failures are in force."""
+    file = tmp_path / "mine.yaml"
+    file.write_text(
+        "speed: 500\nboot_failure: 1\nhttp: [{kind: status, operation: GetJob, retry_after: 0, times: 1}]\n"
+    )
+    with Emulator(runner="instant", storage=False, profile=file) as emulator:
+        told = emulator.control("status")
+        assert (told["profile"], told["speed"]) == ("mine", 500)
+        driver = connect(emulator, aio=False, tls=False)
+        driver.call("create_job", {"id": "j", "poolInfo": {"poolId": "none"}})
+        with pytest.raises(HttpResponseError, match="ServerBusy"):
+            driver.call("get_job", "j", retry_total=0)
+        assert driver.call("get_job", "j").id == "j"
+        emulator.control("reset")
+        assert [rule["hit"] for rule in rules(emulator)] == [0]
+        driver.call("create_pool", pool("p"))
+        driver.until(lambda: [node.state for node in driver.all("list_nodes", "p")] == ["unusable"])
+        driver.close()
+    file.write_text("speed: 0\n")
+    with pytest.raises(EmulatorError, match="speed: a number above 0"):
+        Emulator(profile=file)

@@ -114,10 +114,9 @@ async def _partial(app: ASGIApp, hit: Hit, now: datetime, scope: Scope, receive:
     try:
         items = json.loads(body)["value"]
         chosen = [item for item in items if hit.rng.random() < hit.rule.share]
-        chosen = chosen or [hit.rng.choice(items)]
         failed = [(item, str(item["id"])) for item in chosen]
         rest = [item for item in items if not any(item is other for other in chosen)]
-    except (ValueError, KeyError, TypeError, IndexError):
+    except (ValueError, KeyError, TypeError):
         failed, passed = [], body  # the application says what is wrong with it
     else:
         passed = json.dumps({"value": rest}).encode()

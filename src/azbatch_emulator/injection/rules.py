@@ -36,8 +36,8 @@ class FaultRule:
     Patterns have `*` and `?`, and ignore case; `operation` is a name of the data plane, as `CreateJob`. Of the requests
     that match, the first `skip` pass; each of the others is hit with `probability`, until `times` have been (None:
     always). `seconds` is how late a slow answer is, on the wall clock; `status` is 4xx or 5xx, and `retry_after`
-    (seconds) goes into that header, by default 30 for 429 and 503, as the service's; `share` is the part of a
-    collection's items that fail, at least one.
+    (seconds) goes into that header, by default 30 for 429 and 503, as the service's; `share` is how likely
+    each item of a collection fails.
     """
 
     kind: FaultKind
