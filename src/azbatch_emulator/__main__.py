@@ -32,6 +32,7 @@ def main() -> None:
 @click.option("--storage-account", default="emulatorstorage", show_default=True)
 @click.option("--node-path", type=click.Path(dir_okay=False), help="The Node.js to run Azurite with.")
 @click.option("--for-nextflow", is_flag=True, help="The storage also by its name on Azure, by a proxy.")
+@click.option("--virtual-time", is_flag=True, help="Jump to what is due next; implies --ephemeral.")
 @click.option("--news-fd", type=int, hidden=True)
 def serve(
     state: Path | None,
@@ -47,6 +48,7 @@ def serve(
     storage_account: str,
     node_path: str | None,
     for_nextflow: bool,
+    virtual_time: bool,
     news_fd: int | None,
 ) -> None:
     """Serve until stopped. Tells its addresses in STATE/emulator.json."""
@@ -68,6 +70,7 @@ def serve(
         storage_account=storage_account,
         node_path=node_path,
         for_nextflow=for_nextflow,
+        virtual_time=virtual_time,
     )
     sys.exit(code)
 

@@ -69,7 +69,7 @@ class Site:
             account=account,
             now=clock.now,
             new_id=lambda: str(uuid.uuid4()),
-            speed=conditions.speed,
+            speed=conditions.management_speed or conditions.speed,
             open_account=self._open_account,
         )
         self._tenant_file, self._saved = tenant_file, b""
@@ -77,8 +77,8 @@ class Site:
             self.tenant.restore(tenant_file.read_bytes())
         self.service = self._open_account(account)
         self.tenant.adopt(self.service)
-        self.entra = Entra(tokens, clock.now, self.tenant)
-        self.arm = ArmService(self.tenant.arm, tokens, clock.now, self.tenant.whose, self.changed)
+        self.entra = Entra(tokens, clock.wall, self.tenant)
+        self.arm = ArmService(self.tenant.arm, tokens, clock.now, self.tenant.whose, self.changed, clock.wall)
 
     async def begin(self) -> None:
         """Serve the accounts that an earlier process left."""
@@ -119,7 +119,7 @@ class Site:
 
     def app(self, control: Sequence[BaseRoute] = ()) -> ASGIApp:
         """Control, identity and sign-in first, then ARM; all other paths belong to the built-in Batch account."""
-        identity = metadata.routes(self._tokens, self._clock.now, self.tenant)
+        identity = metadata.routes(self._tokens, self._clock.wall, self.tenant)
         routes = Starlette(
             routes=[*control, *identity, *self.entra.routes(), Mount("/", app=self._faulty(self.service, Plane.BATCH))]
         )
@@ -165,7 +165,9 @@ class Site:
             async def backend() -> str:
                 return await self._storage(name)
 
-            gateway = Gateway(account.id.text, subnet, self.tenant, self._tokens, self._clock.now, backend, self._trust)
+            gateway = Gateway(
+                account.id.text, subnet, self.tenant, self._tokens, self._clock.wall, backend, self._trust
+            )
             self._doors[key] = self._open_door(gateway)
         return f"{self._doors[key]}/{account.id.name}"
 

@@ -12,6 +12,7 @@ import json
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import asdict, dataclass, replace
+from datetime import timedelta
 from typing import Any, Protocol
 
 from starlette.requests import Request
@@ -25,6 +26,7 @@ from azbatch_emulator.engine import Engine
 from azbatch_emulator.errors import EmulatorError
 from azbatch_emulator.injection.rules import FaultRule, Faults
 from azbatch_emulator.records import Fault, NodeState, Pool, Refused
+from azbatch_emulator.virtual import VirtualClock
 
 MACHINE_DIFFERS = (
     "AZBATCH_ACCOUNT_URL",
@@ -200,6 +202,22 @@ def routes(control: Control) -> list[Route]:
     async def struck(_body: Any) -> Mapping[str, Any]:
         return dict(control.faults.struck)
 
+    async def clock(body: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Virtual time: `pause` (true, false), then `advance` (seconds); without either, only what it is."""
+        now = control.engine.clock
+        if not isinstance(now, VirtualClock):
+            if body:
+                raise EmulatorError("The emulator keeps real time; start it with --virtual-time.")
+            return {"now": now.now().isoformat(), "virtual": False, "paused": False}
+        by = timedelta(seconds=float(body.get("advance", 0)))
+        if by < timedelta(0):
+            raise ValueError("time does not go backwards")
+        if "pause" in body:
+            now.pause(bool(body["pause"]))
+        if by:
+            await now.advance(by)
+        return {"now": now.now().isoformat(), "virtual": True, "paused": now.paused}
+
     table: list[tuple[str, str, Endpoint]] = [
         ("GET", "status", guarded(status)),
         ("GET", "requests", guarded(requests)),
@@ -208,6 +226,8 @@ def routes(control: Control) -> list[Route]:
         ("POST", "faults/add", guarded(add_faults)),
         ("GET", "struck", guarded(struck)),
         ("POST", "faults/clear", guarded(clear_faults)),
+        ("GET", "clock", guarded(clock)),
+        ("POST", "clock", guarded(clock)),
         ("POST", "reset", guarded(reset)),
         ("POST", "preempt", causing(lambda body: events.PreemptNode(**_node(body)))),
         ("POST", "break", causing(_break)),

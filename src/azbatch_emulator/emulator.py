@@ -46,6 +46,7 @@ class Emulator:
     `runner` "process" runs tasks as real processes, "instant" ends each as soon as it starts. `speed`, by
     default the profile's, divides the service's delays (allocation, boot, sampling, autoscale interval); tasks take the
     time they take. `profile` (fast, realistic, chaos, or a YAML file) holds delays, failures and HTTP faults.
+    With `virtual_time` the clock jumps to what is due next while nothing runs, at Azure's own delays; nothing survives.
     Without `storage` there is no Azurite, and Node.js is not needed. Port 0 is a free one.
 
     Inside the block: `http_url`, `https_url`, `account`, `account_key`, `blob_url`, `storage_account`, `storage_key`,
@@ -71,13 +72,17 @@ class Emulator:
         node_path: str | None = None,
         for_nextflow: bool = False,
         profile: str | Path = profiles.USUAL,
+        virtual_time: bool = False,
         progress: Progress = lambda _text: None,
     ) -> None:
         self._given_state, self._runner_name = state, runner
         loaded = profiles.load(profile)
+        if virtual_time and speed is None:
+            loaded = replace(loaded, speed=1.0, management_speed=loaded.speed)
         self._conditions = loaded if speed is None else replace(loaded, speed=speed)
+        self._virtual = virtual_time
         self._with_storage, self._node_path, self._progress = storage, node_path, progress
-        self._durable = state is not None and not ephemeral
+        self._durable = state is not None and not ephemeral and not virtual_time
         self._for_nextflow, self._proxy_url = for_nextflow, ""
         self._ports = (http_port, https_port, blob_port)
         self.account, self.storage_account = account, storage_account
@@ -179,6 +184,7 @@ class Emulator:
         from azbatch_emulator.clock import RealClock
         from azbatch_emulator.identity.tokens import Tokens
         from azbatch_emulator.server import Listeners
+        from azbatch_emulator.virtual import VirtualClock
 
         account = Account(self.account, self.account_key)
         tokens = Tokens.load(self._folder.token_key, account.tenant)
@@ -186,7 +192,7 @@ class Emulator:
         site = self._site = Site(
             account=account,
             tokens=tokens,
-            clock=RealClock(),
+            clock=VirtualClock(datetime.now(UTC)) if self._virtual else RealClock(),
             conditions=self._conditions,
             runner=lambda one: self._runner(tokens, one),
             journal=self._journal,
@@ -303,6 +309,7 @@ class Emulator:
             "ca_bundle": str(self.ca_bundle),
             "runner": self._runner_name,
             "speed": self._conditions.speed,
+            "virtual_time": self._virtual,
             "profile": self._conditions.name,
             "state": str(self._folder.root),
             "environment": self.environment(),

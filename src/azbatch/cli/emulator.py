@@ -87,6 +87,9 @@ def command() -> None:
     is_flag=True,
     help="Let Nextflow's Java use it: the storage also by its name on Azure, by a proxy, with a trust store.",
 )
+@click.option(
+    "--virtual-time", is_flag=True, help="The clock jumps to what is due next while no task runs; keeps nothing."
+)
 @_json_option
 def start(state: Path | None, as_json: bool, **options: Any) -> None:
     """Start the emulator; it runs on until `azbatch emulator stop`."""

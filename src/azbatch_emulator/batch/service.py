@@ -96,8 +96,8 @@ class BatchService:
         query_text = scope["query_string"].decode("latin-1")
         body = await _read(receive, headers)
         query = {name.lower(): value for name, value in parse_qsl(query_text, keep_blank_values=True)}
-        version = _version(query)
-        subject = authenticate(scope["method"], raw_path, query_text, headers, self.account, self.tokens, now)
+        version, wall = _version(query), self.engine.clock.wall()
+        subject = authenticate(scope["method"], raw_path, query_text, headers, self.account, self.tokens, wall)
         access.check(self.access, self.account, subject, scope["method"], raw_path)
         found = match(scope["method"], raw_path)
         self.counts[found.name] += 1

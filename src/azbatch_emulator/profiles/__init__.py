@@ -26,6 +26,7 @@ class Conditions:
     name: str
     service: Profile = field(default_factory=Profile)
     speed: float = 60.0
+    management_speed: float | None = None  # of Resource Manager, where that differs
     seed: int | None = None
     http: tuple[FaultRule, ...] = ()
 
