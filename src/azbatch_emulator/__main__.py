@@ -21,7 +21,8 @@ def main() -> None:
 @main.command()
 @click.option("--state", type=click.Path(path_type=Path, file_okay=False), help="State folder.")
 @click.option("--runner", type=click.Choice(["process", "instant"]), default="process", show_default=True)
-@click.option("--speed", type=click.FloatRange(min=0, min_open=True), default=60.0, show_default=True)
+@click.option("--speed", type=click.FloatRange(min=0, min_open=True), help="By default the profile's.")
+@click.option("--profile", default="fast", show_default=True, help="fast, realistic, chaos, or a YAML file.")
 @click.option("--no-storage", is_flag=True, help="Without Blob storage (and so without Node.js).")
 @click.option("--ephemeral", is_flag=True, help="Begin empty, and keep nothing.")
 @click.option("--http-port", type=PORT, default=0, help="0: a free one.")
@@ -31,11 +32,13 @@ def main() -> None:
 @click.option("--storage-account", default="emulatorstorage", show_default=True)
 @click.option("--node-path", type=click.Path(dir_okay=False), help="The Node.js to run Azurite with.")
 @click.option("--for-nextflow", is_flag=True, help="The storage also by its name on Azure, by a proxy.")
+@click.option("--virtual-time", is_flag=True, help="Jump to what is due next; implies --ephemeral.")
 @click.option("--news-fd", type=int, hidden=True)
 def serve(
     state: Path | None,
     runner: str,
-    speed: float,
+    speed: float | None,
+    profile: str,
     no_storage: bool,
     ephemeral: bool,
     http_port: int,
@@ -45,6 +48,7 @@ def serve(
     storage_account: str,
     node_path: str | None,
     for_nextflow: bool,
+    virtual_time: bool,
     news_fd: int | None,
 ) -> None:
     """Serve until stopped. Tells its addresses in STATE/emulator.json."""
@@ -56,6 +60,7 @@ def serve(
         state=state or default_directory(),
         runner=runner,
         speed=speed,
+        profile=profile,
         storage=not no_storage,
         ephemeral=ephemeral,
         http_port=http_port,
@@ -65,6 +70,7 @@ def serve(
         storage_account=storage_account,
         node_path=node_path,
         for_nextflow=for_nextflow,
+        virtual_time=virtual_time,
     )
     sys.exit(code)
 

@@ -20,15 +20,17 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from azbatch_emulator.account import Account
 from azbatch_emulator.arm.reach import network_of, subnet_of
 from azbatch_emulator.arm.wire import ArmService
-from azbatch_emulator.batch.service import ABORT, BatchService, Door
+from azbatch_emulator.batch.service import BatchService, Door
 from azbatch_emulator.clock import Clock
 from azbatch_emulator.engine import Engine
 from azbatch_emulator.gateway import Gateway
 from azbatch_emulator.identity import metadata
 from azbatch_emulator.identity.entra import Entra
 from azbatch_emulator.identity.tokens import Tokens
+from azbatch_emulator.injection.middleware import Faulty
+from azbatch_emulator.injection.rules import Faults, Plane
 from azbatch_emulator.journal import Journal
-from azbatch_emulator.profile import Profile
+from azbatch_emulator.profiles import Conditions
 from azbatch_emulator.runners import Runner
 from azbatch_emulator.tenant import Tenant
 from azbatch_emulator.tls import write_private
@@ -49,7 +51,7 @@ class Site:
         account: Account,
         tokens: Tokens,
         clock: Clock,
-        speed: float,
+        conditions: Conditions,
         runner: Callable[[Account], tuple[Runner, Path | None]],
         journal: Callable[[Account], Path | None],
         open_door: Callable[[ASGIApp], str],
@@ -57,16 +59,17 @@ class Site:
         open_storage: Callable[[str], str] | None = None,
         trust: ssl.SSLContext | None = None,
     ) -> None:
-        self._tokens, self._clock, self._speed = tokens, clock, speed
+        self._tokens, self._clock, self._conditions = tokens, clock, conditions
         self._runner, self._journal, self._open_door = runner, journal, open_door
         self._open_storage, self._trust = open_storage, trust
+        self.faults = Faults(conditions.http)
         self._storages: dict[str, asyncio.Task[str]] = {}
         self._doors: dict[tuple[str, str | None], str] = {}
         self.tenant = Tenant(
             account=account,
             now=clock.now,
             new_id=lambda: str(uuid.uuid4()),
-            speed=speed,
+            speed=conditions.management_speed or conditions.speed,
             open_account=self._open_account,
         )
         self._tenant_file, self._saved = tenant_file, b""
@@ -74,8 +77,8 @@ class Site:
             self.tenant.restore(tenant_file.read_bytes())
         self.service = self._open_account(account)
         self.tenant.adopt(self.service)
-        self.entra = Entra(tokens, clock.now, self.tenant)
-        self.arm = ArmService(self.tenant.arm, tokens, clock.now, self.tenant.whose, self.changed)
+        self.entra = Entra(tokens, clock.wall, self.tenant)
+        self.arm = ArmService(self.tenant.arm, tokens, clock.now, self.tenant.whose, self.changed, clock.wall)
 
     async def begin(self) -> None:
         """Serve the accounts that an earlier process left."""
@@ -98,11 +101,12 @@ class Site:
     def _open_account(self, account: Account) -> BatchService:
         runner, nodes = self._runner(account)
         journal = self._journal(account)
+        seed = None if self._conditions.seed is None else f"{self._conditions.seed}/{account.name}"
         engine = Engine(
             clock=self._clock,
             runner=runner,
-            profile=Profile().scaled(self._speed),
-            rng=random.Random(),  # noqa: S311 - names of nodes, no secrets
+            profile=self._conditions.service.scaled(self._conditions.speed),
+            rng=random.Random(seed),  # noqa: S311 - names of nodes, no secrets
             journal=Journal(journal) if journal else None,
             node_fault=lambda pool: self.tenant.node_fault(account, pool),
         )
@@ -110,17 +114,21 @@ class Site:
         engine.start()
         return service
 
+    def _faulty(self, app: ASGIApp, plane: Plane) -> ASGIApp:
+        return Faulty(app, plane, self.faults, self._clock.now)
+
     def app(self, control: Sequence[BaseRoute] = ()) -> ASGIApp:
         """Control, identity and sign-in first, then ARM; all other paths belong to the built-in Batch account."""
-        identity = metadata.routes(self._tokens, self._clock.now, self.tenant)
-        routes = Starlette(routes=[*control, *identity, *self.entra.routes(), Mount("/", app=self.service)])
+        identity = metadata.routes(self._tokens, self._clock.wall, self.tenant)
+        routes = Starlette(
+            routes=[*control, *identity, *self.entra.routes(), Mount("/", app=self._faulty(self.service, Plane.BATCH))]
+        )
+        arm = self._faulty(self.arm, Plane.ARM)
 
         async def choose(scope: Scope, receive: Receive, send: Send) -> None:
-            # uvicorn gives a method of its own record of the request.
-            scope[ABORT] = lambda: getattr(send, "__self__").transport.abort()  # noqa: B009 - no Send has it
             path = scope.get("path", "").lower()
             is_arm = any(path == prefix or path.startswith(f"{prefix}/") for prefix in ARM_PATHS)
-            await (self.arm if is_arm else routes)(scope, receive, send)
+            await (arm if is_arm else routes)(scope, receive, send)
 
         return choose
 
@@ -134,7 +142,8 @@ class Site:
         endpoint = self.tenant.private_endpoint(service.account, network)
         key = (account_id.lower(), endpoint)
         if key not in self._doors:
-            self._doors[key] = self._open_door(Door(service, self._is_open(service.account, network, endpoint)))
+            door = Door(service, self._is_open(service.account, network, endpoint))
+            self._doors[key] = self._open_door(self._faulty(door, Plane.BATCH))
         return self._doors[key]
 
     def _is_open(self, account: Account, network: str | None, endpoint: str | None) -> Callable[[], bool]:
@@ -156,7 +165,9 @@ class Site:
             async def backend() -> str:
                 return await self._storage(name)
 
-            gateway = Gateway(account.id.text, subnet, self.tenant, self._tokens, self._clock.now, backend, self._trust)
+            gateway = Gateway(
+                account.id.text, subnet, self.tenant, self._tokens, self._clock.wall, backend, self._trust
+            )
             self._doors[key] = self._open_door(gateway)
         return f"{self._doors[key]}/{account.id.name}"
 

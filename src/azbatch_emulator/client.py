@@ -10,7 +10,7 @@ from typing import Any
 from azbatch_emulator.errors import EmulatorError
 
 PREFIX, TOKEN_HEADER = "/_emulator", "x-azbatch-emulator-token"
-READS = frozenset({"status", "requests", "accounts", "dump", "sign-ins", "struck"})
+READS = frozenset({"status", "requests", "accounts", "dump", "sign-ins", "faults", "struck", "clock"})
 TIMEOUT = 60.0
 
 
@@ -22,9 +22,9 @@ class ControlClient:
         self._token = token
         self._opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
-    def call(self, path: str, **body: Any) -> dict[str, Any]:
+    def call(self, path: str, /, **body: Any) -> dict[str, Any]:
         """The answer of a route. Raises EmulatorError where it refuses or nobody answers."""
-        method = "GET" if path in READS else "POST"
+        method = "GET" if path in READS and not body else "POST"
         request = urllib.request.Request(  # noqa: S310 - our own address
             f"{self._url}/{path}",
             method=method,

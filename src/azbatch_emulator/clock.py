@@ -12,6 +12,10 @@ class Clock(Protocol):
 
     def now(self) -> datetime: ...
 
+    def wall(self) -> datetime:
+        """What the clients' clocks show: signatures and tokens are judged by it."""
+        ...
+
     async def sleep_until(self, due: datetime) -> None: ...
 
 
@@ -25,6 +29,9 @@ class RealClock:
         self._last = max(self._last, datetime.now(UTC))
         return self._last
 
+    def wall(self) -> datetime:
+        return self.now()
+
     async def sleep_until(self, due: datetime) -> None:
         await asyncio.sleep(max(0.0, (due - self.now()).total_seconds()))
 
@@ -37,6 +44,9 @@ class ManualClock:
         self._moved = asyncio.Condition()
 
     def now(self) -> datetime:
+        return self._now
+
+    def wall(self) -> datetime:
         return self._now
 
     async def advance(self, by: timedelta) -> None:

@@ -11,20 +11,22 @@ import hmac
 import json
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
+from datetime import timedelta
 from typing import Any, Protocol
 
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from azbatch_emulator import events
+from azbatch_emulator import events, faults
 from azbatch_emulator.arm.records import ArmRefused
 from azbatch_emulator.client import PREFIX, TOKEN_HEADER
 from azbatch_emulator.engine import Engine
 from azbatch_emulator.errors import EmulatorError
-from azbatch_emulator.injection import Injector, Rule
+from azbatch_emulator.injection.rules import FaultRule, Faults
 from azbatch_emulator.records import Fault, NodeState, Pool, Refused
+from azbatch_emulator.virtual import VirtualClock
 
 MACHINE_DIFFERS = (
     "AZBATCH_ACCOUNT_URL",
@@ -45,7 +47,7 @@ class Control:
     facts: Callable[[], Mapping[str, Any]]
     wipe: Callable[[bool], None]
     shutdown: Callable[[], None]
-    faults: Injector
+    faults: Faults
     tenant: TenantRoutes | None = None
 
 
@@ -172,32 +174,68 @@ def routes(control: Control) -> list[Route]:
         await control.engine.reset()
         await asyncio.to_thread(control.wipe, bool(body.get("storage", True)))
         control.counts.clear()
+        control.faults.reset()
         if control.tenant is not None:
             await control.tenant.reset()
         return {}
-
-    async def faults(body: Mapping[str, Any]) -> Mapping[str, Any]:
-        """Replace the faults of the wire; no rules, no faults."""
-        control.faults.set([Rule.of(rule) for rule in body.get("rules", [])], int(body.get("seed", 0)))
-        return {"rules": len(control.faults.rules)}
-
-    async def struck(_body: Any) -> Mapping[str, Any]:
-        return dict(control.faults.struck)
 
     async def shutdown(_body: Any) -> Mapping[str, Any]:
         control.shutdown()
         return {}
 
+    async def fault_rules(_body: Any) -> Mapping[str, Any]:
+        return {"rules": control.faults.listed()}
+
+    async def set_faults(body: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Replace the faults of the wire; no rules, no faults."""
+        rules = [FaultRule.read(one) for one in body["rules"]]
+        return {"rules": len(rules), "ids": control.faults.set(rules, int(body.get("seed", 0)))}
+
+    async def add_faults(body: Mapping[str, Any]) -> Mapping[str, Any]:
+        """One rule, or several as `rules`; all or none."""
+        rules = [FaultRule.read(one) for one in body.get("rules", [body])]
+        return {"ids": [control.faults.add(rule) for rule in rules]}
+
+    async def clear_faults(body: Mapping[str, Any]) -> Mapping[str, Any]:
+        return {"cleared": control.faults.clear(None if body.get("id") is None else str(body["id"]))}
+
+    async def struck(_body: Any) -> Mapping[str, Any]:
+        return dict(control.faults.struck)
+
+    async def clock(body: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Virtual time: `pause` (true, false), then `advance` (seconds); without either, only what it is."""
+        now = control.engine.clock
+        if not isinstance(now, VirtualClock):
+            if body:
+                raise EmulatorError("The emulator keeps real time; start it with --virtual-time.")
+            return {"now": now.now().isoformat(), "virtual": False, "paused": False}
+        by = timedelta(seconds=float(body.get("advance", 0)))
+        if by < timedelta(0):
+            raise ValueError("time does not go backwards")
+        if "pause" in body:
+            now.pause(bool(body["pause"]))
+        if by:
+            await now.advance(by)
+        return {"now": now.now().isoformat(), "virtual": True, "paused": now.paused}
+
     table: list[tuple[str, str, Endpoint]] = [
         ("GET", "status", guarded(status)),
         ("GET", "requests", guarded(requests)),
+        ("GET", "faults", guarded(fault_rules)),
+        ("POST", "faults", guarded(set_faults)),
+        ("POST", "faults/add", guarded(add_faults)),
+        ("GET", "struck", guarded(struck)),
+        ("POST", "faults/clear", guarded(clear_faults)),
+        ("GET", "clock", guarded(clock)),
+        ("POST", "clock", guarded(clock)),
         ("POST", "reset", guarded(reset)),
         ("POST", "preempt", causing(lambda body: events.PreemptNode(**_node(body)))),
         ("POST", "break", causing(_break)),
         ("POST", "fail-start-tasks", causing(_fail_start_tasks)),
+        ("POST", "fail-nodes", causing(_fail_nodes)),
+        ("POST", "fail-resizes", causing(_fail_resizes)),
+        ("POST", "fill-disk", causing(_fill_disk)),
         ("POST", "quota", causing(_quota)),
-        ("POST", "faults", guarded(faults)),
-        ("GET", "struck", guarded(struck)),
         ("POST", "shutdown", guarded(shutdown)),
     ]
     if control.tenant is not None:
@@ -224,8 +262,25 @@ def _node(body: Mapping[str, Any]) -> dict[str, str]:
 
 
 def _break(body: Mapping[str, Any]) -> events.Event:
-    fault = Fault(code=str(body.get("code", "NodeUnusable")), message=str(body.get("message", "The node is broken.")))
-    return events.BreakNode(**_node(body), fault=fault)
+    return events.BreakNode(**_node(body), fault=_fault_of(body, faults.NODE_UNUSABLE))
+
+
+def _fault_of(body: Mapping[str, Any], usual: Fault) -> Fault:
+    return replace(usual, code=str(body.get("code", usual.code)), message=str(body.get("message", usual.message)))
+
+
+def _fail_nodes(body: Mapping[str, Any]) -> events.Event:
+    fault = _fault_of(body, faults.IMAGE_NOT_FOUND)
+    return events.FailNodes(pool_id=str(body["pool_id"]), count=int(body.get("count", 1)), fault=fault)
+
+
+def _fail_resizes(body: Mapping[str, Any]) -> events.Event:
+    fault = _fault_of(body, faults.ALLOCATION_FAILED)
+    return events.FailResizes(pool_id=str(body["pool_id"]), count=int(body.get("count", 1)), fault=fault)
+
+
+def _fill_disk(body: Mapping[str, Any]) -> events.Event:
+    return events.BreakNode(**_node(body), fault=_fault_of(body, faults.DISK_FULL))
 
 
 def _fail_start_tasks(body: Mapping[str, Any]) -> events.Event:

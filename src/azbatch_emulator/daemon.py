@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import IO, Any
 
-from azbatch_emulator import processes
+from azbatch_emulator import processes, profiles
 from azbatch_emulator.client import ControlClient
 from azbatch_emulator.errors import EmulatorError
 from azbatch_emulator.runners.environment import MARKER
@@ -52,6 +52,8 @@ def start(
     folder.make()
     command = [sys.executable, "-m", "azbatch_emulator", "serve", "--state", str(folder.root)]
     for name, value in (options or {}).items():
+        if name == "profile" and value not in profiles.NAMES:
+            value = str(Path(str(value)).expanduser().absolute())  # the daemon works elsewhere
         command += [f"--{name}"] if value is True else [f"--{name}", str(value)]
     reading, writing = os.pipe()
     with os.fdopen(reading) as news, _log(folder) as output:

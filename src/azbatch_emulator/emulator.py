@@ -9,6 +9,7 @@ import ssl
 import tempfile
 import threading
 from collections.abc import AsyncIterator, Callable, Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
@@ -17,7 +18,7 @@ from urllib.parse import urlsplit
 
 from starlette.types import ASGIApp
 
-from azbatch_emulator import control, processes, tls
+from azbatch_emulator import control, processes, profiles, tls
 from azbatch_emulator.account import Account
 from azbatch_emulator.arm.core import PROPAGATION
 from azbatch_emulator.azurite import AzuriteProcess
@@ -43,9 +44,11 @@ class Emulator:
     even kill -9: nodes reboot at the next start, and running tasks are requeued; `ephemeral` begins empty each time.
     `for_nextflow` lets Nextflow use it: the storage answers under its name on Azure too, by a proxy that NXF_OPTS in
     `environment` names together with a trust store.
-    `runner` "process" runs tasks as real processes, "instant" ends each as soon as it starts. `speed` divides the
-    service's delays (allocation, boot, sampling, autoscale interval); tasks take the time they take. Without `storage`
-    there is no Azurite, and Node.js is not needed. Port 0 is a free one.
+    `runner` "process" runs tasks as real processes, "instant" ends each as soon as it starts. `speed`, by
+    default the profile's, divides the service's delays (allocation, boot, sampling, autoscale interval); tasks take the
+    time they take. `profile` (fast, realistic, chaos, or a YAML file) holds delays, failures and HTTP faults.
+    With `virtual_time` the clock jumps to what is due next while nothing runs, at Azure's own delays; nothing survives.
+    Without `storage` there is no Azurite, and Node.js is not needed. Port 0 is a free one.
 
     Inside the block: `http_url`, `https_url`, `account`, `account_key`, `blob_url`, `storage_account`, `storage_key`,
     `storage_connection_string`, `ca_bundle`, `control_url`, and the methods `environment` and `control`.
@@ -59,7 +62,7 @@ class Emulator:
         *,
         state: Path | str | None = None,
         runner: RunnerName = "process",
-        speed: float = 60.0,
+        speed: float | None = None,
         storage: bool = True,
         ephemeral: bool = False,
         http_port: int = 0,
@@ -69,11 +72,18 @@ class Emulator:
         storage_account: str = "emulatorstorage",
         node_path: str | None = None,
         for_nextflow: bool = False,
+        profile: str | Path = profiles.USUAL,
+        virtual_time: bool = False,
         progress: Progress = lambda _text: None,
     ) -> None:
-        self._given_state, self._runner_name, self._speed = state, runner, speed
+        self._given_state, self._runner_name = state, runner
+        loaded = profiles.load(profile)
+        if virtual_time and speed is None:
+            loaded = replace(loaded, speed=1.0, management_speed=loaded.speed)
+        self._conditions = loaded if speed is None else replace(loaded, speed=speed)
+        self._virtual = virtual_time
         self._with_storage, self._node_path, self._progress = storage, node_path, progress
-        self._durable = state is not None and not ephemeral
+        self._durable = state is not None and not ephemeral and not virtual_time
         self._for_nextflow, self._proxy_url = for_nextflow, ""
         self._ports = (http_port, https_port, blob_port)
         self.account, self.storage_account = account, storage_account
@@ -175,6 +185,7 @@ class Emulator:
         from azbatch_emulator.clock import RealClock
         from azbatch_emulator.identity.tokens import Tokens
         from azbatch_emulator.server import Listeners
+        from azbatch_emulator.virtual import VirtualClock
 
         account = Account(self.account, self.account_key)
         tokens = Tokens.load(self._folder.token_key, account.tenant)
@@ -182,8 +193,8 @@ class Emulator:
         site = self._site = Site(
             account=account,
             tokens=tokens,
-            clock=RealClock(),
-            speed=self._speed,
+            clock=VirtualClock(datetime.now(UTC)) if self._virtual else RealClock(),
+            conditions=self._conditions,
             runner=lambda one: self._runner(tokens, one),
             journal=self._journal,
             open_door=listeners.open,
@@ -272,7 +283,7 @@ class Emulator:
         return control.Control(
             engine=site.service.engine,
             counts=site.service.counts,
-            faults=site.service.faults,
+            faults=site.faults,
             tenant=control.TenantRoutes(site, self.environment),
             token=self._token,
             facts=self._facts,
@@ -298,7 +309,9 @@ class Emulator:
             "blob_host": self.blob_host if azurite and self._for_nextflow else None,
             "ca_bundle": str(self.ca_bundle),
             "runner": self._runner_name,
-            "speed": self._speed,
+            "speed": self._conditions.speed,
+            "virtual_time": self._virtual,
+            "profile": self._conditions.name,
             "state": str(self._folder.root),
             "environment": self.environment(),
         }
@@ -368,7 +381,7 @@ class Emulator:
         }
         return {"NXF_OPTS": " ".join(f"-D{name}={value}" for name, value in settings.items())}
 
-    def control(self, path: str, **body: Any) -> dict[str, Any]:
+    def control(self, path: str, /, **body: Any) -> dict[str, Any]:
         """Call a route of `/_emulator/`: `control("status")`, `control("preempt", pool_id=..., node_id=...)`.
 
         Raises EmulatorError where the emulator refuses.

@@ -7,6 +7,7 @@ import logging
 import random
 from collections import deque
 from collections.abc import Callable
+from datetime import datetime
 
 from azbatch_emulator.clock import Clock
 from azbatch_emulator.commands import Command, DropDirectory, Kill, MakeNode, RemoveNode, Run
@@ -15,6 +16,7 @@ from azbatch_emulator.journal import Journal
 from azbatch_emulator.profile import Profile
 from azbatch_emulator.records import Fault, Pool
 from azbatch_emulator.runners import Runner
+from azbatch_emulator.virtual import VirtualClock
 from azbatch_emulator.world import Applied, World
 
 log = logging.getLogger(__name__)
@@ -51,10 +53,15 @@ class Engine:
         """Begin to let time pass, after a restart with nodes that reboot. Needs a running event loop."""
         if self.world.pools:
             self.submit(Restart())
+        if isinstance(self.clock, VirtualClock):
+            self.clock.drive(self)
+            return
         self._timer = asyncio.get_running_loop().create_task(self._let_time_pass())
 
     async def close(self) -> None:
         """Stop time and end every run."""
+        if isinstance(self.clock, VirtualClock):
+            await self.clock.release(self)
         if self._timer is not None:
             self._timer.cancel()
             await asyncio.gather(self._timer, return_exceptions=True)
@@ -96,6 +103,16 @@ class Engine:
     def _note(self) -> None:
         self._wake.set()
         self._changed.set()
+        if isinstance(self.clock, VirtualClock):
+            self.clock.nudge()
+
+    # What a virtual clock asks
+
+    def next_due(self) -> datetime | None:
+        return self.world.next_due()
+
+    def busy(self) -> bool:
+        return bool(self.world.runs)
 
     def _drain(self) -> None:
         if self._draining:
@@ -153,12 +170,13 @@ class Engine:
             if due is None:
                 await self._wake.wait()
             elif due <= self.clock.now():
-                self._pass_time()
+                self.pass_time()
                 await asyncio.sleep(0)
             else:
                 await self._sleep_or_wake(due)
 
-    def _pass_time(self) -> None:
+    def pass_time(self) -> None:
+        """Do what is due now."""
         try:
             self.submit(TimePassed())
         except Exception:

@@ -219,6 +219,24 @@ class FailStartTasks(Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class FailNodes(Event):
+    """The next `count` nodes of the pool that boot are unusable, with this error."""
+
+    pool_id: str
+    count: int
+    fault: Fault
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FailResizes(Event):
+    """The next `count` resizes of the pool that want more nodes get none, with this error; later ones succeed."""
+
+    pool_id: str
+    count: int
+    fault: Fault
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Restart(Event):
     """The emulator was restarted: nothing that ran runs any more, and all nodes reboot."""
 

@@ -43,6 +43,17 @@ _KNOWN: dict[str, tuple[str, str]] = {
 }
 
 
+# What befalls nodes and resizes; wording of the documentation of node and resize errors.
+NODE_UNUSABLE = Fault(code="NodeUnusable", message="The node is broken.")
+DISK_FULL = Fault(code="DiskFull", message="There is not enough disk space on the node.")
+IMAGE_NOT_FOUND = Fault(
+    code="ContainerImagePullFailed", message="One or more container images could not be pulled to the node."
+)
+ALLOCATION_FAILED = Fault(
+    code="AllocationFailed", message="Desired number of nodes could not be allocated due to an internal error."
+)
+
+
 def fault(code: str, **details: str) -> Fault:
     """The failureInfo for one of the codes above; `details` become its name/value pairs."""
     category, message = _KNOWN[code]

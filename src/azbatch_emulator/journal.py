@@ -17,7 +17,7 @@ from datetime import datetime
 from pathlib import Path
 from types import ModuleType
 
-from azbatch_emulator import commands, events, records
+from azbatch_emulator import commands, events, profile, records
 from azbatch_emulator.errors import EmulatorError
 from azbatch_emulator.profile import Profile
 from azbatch_emulator.world import World, state
@@ -92,7 +92,7 @@ class Journal:
 def fingerprint() -> str:
     """Differs where the shape of anything that is written down differs."""
     shapes = [f"format {FORMAT}"]
-    modules: tuple[ModuleType, ...] = (records, events, commands, state)
+    modules: tuple[ModuleType, ...] = (records, events, commands, profile, state)
     for module in modules:
         for name, found in sorted(vars(module).items()):
             if isinstance(found, type) and is_dataclass(found):

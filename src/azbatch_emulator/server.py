@@ -15,6 +15,7 @@ import uvicorn
 from starlette.types import ASGIApp
 
 from azbatch_emulator.errors import EmulatorError
+from azbatch_emulator.injection.transport import TellingProtocol
 from azbatch_emulator.tls import Tls
 
 START_SECONDS = 30.0
@@ -94,7 +95,7 @@ def config(app: ASGIApp, scheme: str, tls: Tls) -> uvicorn.Config:
         **certificate,  # type: ignore[arg-type]
         lifespan="off",
         ws="none",
-        http="httptools",
+        http=TellingProtocol,
         log_config=None,
         access_log=False,
         server_header=False,

@@ -242,7 +242,7 @@ def test_a_bad_wire(workflow: Workflow) -> None:
         "faults",
         seed=5,
         rules=[
-            {**everywhere, "kind": "partial", "operation": "CreateTaskCollection", "probability": 0.5},
+            {**everywhere, "kind": "partial", "operation": "CreateTaskCollection", "probability": 0.5, "share": 0.2},
             {**everywhere, "kind": "status", "status": 503, "retry_after": 0.1, "probability": 0.1},
             {**everywhere, "kind": "status", "status": 429, "retry_after": 0.1, "probability": 0.1},
             {**everywhere, "kind": "reset-before", "probability": 0.1},

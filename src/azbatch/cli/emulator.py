@@ -71,11 +71,11 @@ def command() -> None:
 @click.option(
     "--speed",
     type=click.FloatRange(min=0, min_open=True),
-    default=60.0,
-    show_default=True,
     envvar="AZBATCH_EMULATOR_SPEED",
-    help="How much faster than Azure allocation, boot and autoscale go; tasks take the time they take.",
+    help="How much faster than Azure allocation, boot and autoscale go (60, or the profile's); tasks take the time "
+    "they take.",
 )
+@click.option("--profile", help="Delays and failures: fast (the default), realistic, chaos, or a YAML file of yours.")
 @click.option("--no-storage", is_flag=True, help="Without Blob storage (and so without Node.js).")
 @click.option("--ephemeral", is_flag=True, help="Begin empty, and keep nothing of pools and jobs.")
 @click.option("--http-port", type=PORT, default=0, help="0, the default: a free one.")
@@ -86,6 +86,9 @@ def command() -> None:
     "--for-nextflow",
     is_flag=True,
     help="Let Nextflow's Java use it: the storage also by its name on Azure, by a proxy, with a trust store.",
+)
+@click.option(
+    "--virtual-time", is_flag=True, help="The clock jumps to what is due next while no task runs; keeps nothing."
 )
 @_json_option
 def start(state: Path | None, as_json: bool, **options: Any) -> None:

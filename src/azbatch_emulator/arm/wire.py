@@ -38,7 +38,9 @@ class ArmService:
         now: Callable[[], datetime],
         whose: Callable[[str], Principal],
         changed: Callable[[], Awaitable[None]],
+        wall: Callable[[], datetime] | None = None,
     ) -> None:
+        self._wall = wall or now  # tokens are judged by it
         self.arm = arm
         self.counts: Counter[str] = Counter()
         self._tokens, self._now, self._whose, self._changed = tokens, now, whose, changed
@@ -91,7 +93,7 @@ class ArmService:
                 "Authentication failed. The 'Authorization' header is missing.",
                 headers={"WWW-Authenticate": f'Bearer authorization_uri="{base}/{self._tokens.tenant}"'},
             )
-        subject = self._tokens.subject(token.strip(), (*AUDIENCES, base, f"{base}/"), self._now())
+        subject = self._tokens.subject(token.strip(), (*AUDIENCES, base, f"{base}/"), self._wall())
         if subject is None:
             raise ArmRefused(
                 401, "InvalidAuthenticationToken", "The access token is invalid, expired, or for another audience."

@@ -8,7 +8,6 @@ import re
 import uuid
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Mapping
-from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -27,20 +26,14 @@ from azbatch_emulator.batch.routes import Match, match
 from azbatch_emulator.batch.times import etag, http_date
 from azbatch_emulator.engine import Engine
 from azbatch_emulator.identity.tokens import Tokens
-from azbatch_emulator.injection import Injector, Kind, Rule
 from azbatch_emulator.records import Refused
 
 log = logging.getLogger(__name__)
 MAX_BODY = 1_048_576
-ABORT = "azbatch.abort"  # in the scope: what resets the client's connection
 JOIN = "Microsoft.Network/virtualNetworks/subnets/join/action"
 CHUNK = 256 * 1024
 JSON = "application/json;odata=minimalmetadata"
 _VERSION = re.compile(r"^\d{4}-\d\d-\d\d(\.\d+\.\d+)?(-preview)?$")
-
-
-class _Reset(Exception):
-    """The client's connection is to be reset."""
 
 
 class Door:
@@ -70,9 +63,7 @@ class BatchService:
         node_root: Path | None,
         new_id: Callable[[], str] = lambda: str(uuid.uuid4()),
         allowed: access.Access | None = None,
-        faults: Injector | None = None,
     ) -> None:
-        self.faults = faults or Injector()
         self.access = allowed or access.Anyone()
         self.engine = engine
         self.account = account
@@ -87,9 +78,6 @@ class BatchService:
         headers = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in scope["headers"]}
         try:
             response = await self._answer(scope, receive, headers, request_id, now)
-        except _Reset:
-            scope[ABORT]()
-            return
         except Refused as refusal:
             response = _refusal(scope["method"], refusal, request_id, now)
         except Exception:
@@ -108,8 +96,8 @@ class BatchService:
         query_text = scope["query_string"].decode("latin-1")
         body = await _read(receive, headers)
         query = {name.lower(): value for name, value in parse_qsl(query_text, keep_blank_values=True)}
-        version = _version(query)
-        subject = authenticate(scope["method"], raw_path, query_text, headers, self.account, self.tokens, now)
+        version, wall = _version(query), self.engine.clock.wall()
+        subject = authenticate(scope["method"], raw_path, query_text, headers, self.account, self.tokens, wall)
         access.check(self.access, self.account, subject, scope["method"], raw_path)
         found = match(scope["method"], raw_path)
         self.counts[found.name] += 1
@@ -126,44 +114,7 @@ class BatchService:
             node_root=self.node_root,
             request_path=raw_path,
         )
-        fault = self.faults.strike(found.name)
-        if fault is None:
-            return _response(scope["method"], self._handled(found, call))
-        return await self._struck(fault, found, call, scope["method"])
-
-    async def _struck(self, fault: Rule, found: Match, call: Call, method: str) -> Response:
-        """The answer to a request that an injected fault befalls."""
-        match fault.kind:
-            case Kind.STATUS:
-                code = {429: "TooManyRequests", 503: "ServerBusy", 500: "InternalError"}.get(fault.status, "ServerBusy")
-                response = _refusal(method, Refused(code), call.headers["request-id"], call.now)
-                response.status_code = fault.status
-                if fault.retry_after is not None:
-                    response.headers["retry-after"] = f"{fault.retry_after:g}"
-                return response
-            case Kind.RESET_BEFORE:
-                raise _Reset
-            case Kind.RESET_AFTER:
-                self._handled(found, call)
-                raise _Reset
-            case Kind.SLOW:
-                await anyio.sleep(fault.seconds)
-                return _response(method, self._handled(found, call))
-            case Kind.PARTIAL:
-                return _response(method, self._in_part(fault, found, call))
-
-    def _in_part(self, fault: Rule, found: Match, call: Call) -> Reply:
-        """Some items are handled; the others are answered as if the server had failed at them."""
-        items = call.body.get("value")
-        if not isinstance(items, list):
-            return self._handled(found, call)
-        handled, failed = self.faults.keep(fault.share, items)
-        reply = self._handled(found, replace(call, body={**call.body, "value": handled}))
-        error = {"code": "ServerBusy", "message": {"lang": "en-US", "value": "The server is busy."}}
-        answer = reply.body
-        assert isinstance(answer, dict)
-        more = [{"status": "ServerError", "taskId": str(item.get("id")), "error": error} for item in failed]
-        return replace(reply, body={**answer, "value": [*answer["value"], *more]})
+        return _response(scope["method"], self._handled(found, call))
 
     def _joined(self, subject: str | None, body: dict[str, Any]) -> dict[str, Any]:
         """The body, if whoever names a subnet in it may put machines there."""

@@ -83,6 +83,8 @@ _HANDLERS: dict[type[events.Event], Handler] = {
     events.BreakNode: nodes.break_node,
     events.SetQuota: _set_quota,
     events.FailStartTasks: nodes.fail_start_tasks,
+    events.FailNodes: nodes.fail_nodes,
+    events.FailResizes: pools.fail_resizes,
     events.Restart: nodes.restart,
 }
 
@@ -91,6 +93,7 @@ _TIMERS: dict[str, Callable[..., None]] = {
     "settle": pools.settle,
     "timeout": pools.time_out,
     "booted": nodes.booted,
+    "evicted": nodes.evicted,
     "left": nodes.left,
     "restored": nodes.restored,
     "sample": autoscaling.sample,

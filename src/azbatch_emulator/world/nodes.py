@@ -9,6 +9,7 @@ from typing import Any
 from azbatch_emulator import events, faults
 from azbatch_emulator.commands import Kill, MakeNode, RemoveNode, Run
 from azbatch_emulator.lifecycle.node import NODE, NodeHappening
+from azbatch_emulator.profile import drawn, happens
 from azbatch_emulator.records import (
     DeallocationOption,
     Execution,
@@ -51,10 +52,36 @@ def create(state: State, pool: Pool, dedicated: bool, now: datetime) -> None:
     state.out.append(MakeNode(pool_id=pool.id, node_id=node.id))
     step(state, node, NodeHappening.ALLOCATED, now)
     _boot_later(state, node, now)
+    _evict_later(state, node, now)
 
 
 def _boot_later(state: State, node: Node, now: datetime) -> None:
-    state.after(now, state.profile.boot, "booted", node.pool_id.lower(), node.id, now)
+    profile, pool = state.profile, state.pools[node.pool_id.lower()]
+    delay = drawn(profile.boot, profile.boot_spread, state.rng)
+    containers = (pool.spec.get("virtualMachineConfiguration") or {}).get("containerConfiguration") or {}
+    for _ in containers.get("containerImageNames") or ():
+        delay += drawn(profile.image_pull, profile.image_pull_spread, state.rng)
+    state.after(now, delay, "booted", node.pool_id.lower(), node.id, now)
+
+
+def _evict_later(state: State, node: Node, now: datetime) -> None:
+    """Draw how long a spot node keeps its machine."""
+    rate = state.profile.preemptions_per_hour
+    if node.dedicated or rate <= 0:
+        return
+    key = (node.pool_id.lower(), node.id.lower())
+    delay = timedelta(hours=state.rng.expovariate(rate)) / state.profile.speed
+    state.evictions[key] = now + delay
+    state.after(now, delay, "evicted", *key, now + delay)
+
+
+def evicted(state: State, pool: str, node_id: str, due: datetime, now: datetime) -> None:
+    """Azure needs the machine. One that the node has lost meanwhile is not taken again."""
+    node = _current(state, pool, node_id)
+    if node is None or state.evictions.get((pool, node_id)) != due:
+        return
+    if NODE.step(node.state, NodeHappening.PREEMPTED) is not None:
+        preempt(state, events.PreemptNode(pool_id=node.pool_id, node_id=node.id), now)
 
 
 def _current(state: State, pool: str, node_id: str) -> Node | None:
@@ -67,6 +94,11 @@ def booted(state: State, pool: str, node_id: str, since: datetime, now: datetime
     if node is None or node.state not in {NodeState.STARTING, NodeState.REBOOTING, NodeState.REIMAGING}:
         return
     if node.state_since != since:
+        return
+    failing = state.failing_boots.get(pool)
+    if failing or happens(state.profile.boot_failure, state.rng):
+        unusable = failing.pop(0) if failing else faults.NODE_UNUSABLE
+        step(state, node, NodeHappening.BROKEN, now, errors=(unusable,))
         return
     spec = state.pools[pool].spec.get("startTask")
     prepared = {job: run for job, run in node.jobs_prepared.items() if run.result == "success"}
@@ -192,7 +224,9 @@ def preempt(state: State, event: events.PreemptNode, now: datetime) -> None:
     if step(state, node, NodeHappening.PREEMPTED, now) is None:
         raise Refused("OperationInvalidForCurrentState")
     lose_tasks(state, state.node(event.pool_id, event.node_id), now)
-    state.after(now, state.profile.restore, "restored", node.pool_id.lower(), node.id)
+    state.evictions.pop((node.pool_id.lower(), node.id.lower()), None)
+    delay = drawn(state.profile.restore, state.profile.restore_spread, state.rng)
+    state.after(now, delay, "restored", node.pool_id.lower(), node.id)
 
 
 def restored(state: State, pool: str, node_id: str, now: datetime) -> None:
@@ -205,6 +239,7 @@ def restored(state: State, pool: str, node_id: str, now: datetime) -> None:
     moved = step(state, replace(node, jobs_prepared={}), NodeHappening.RESTORED, now)
     assert moved is not None
     _boot_later(state, moved, now)
+    _evict_later(state, moved, now)
 
 
 def break_node(state: State, event: events.BreakNode, now: datetime) -> None:
@@ -217,6 +252,11 @@ def break_node(state: State, event: events.BreakNode, now: datetime) -> None:
 def fail_start_tasks(state: State, event: events.FailStartTasks, _now: datetime) -> None:
     pool = state.pool(event.pool_id)
     state.failing_starts.setdefault(pool.id.lower(), []).extend([event.exit_code] * event.count)
+
+
+def fail_nodes(state: State, event: events.FailNodes, _now: datetime) -> None:
+    pool = state.pool(event.pool_id)
+    state.failing_boots.setdefault(pool.id.lower(), []).extend([event.fault] * event.count)
 
 
 def reboot(state: State, event: events.RebootNode, now: datetime) -> None:

@@ -8,7 +8,9 @@ from typing import Any
 
 from azbatch_emulator import durations, events
 from azbatch_emulator.autoscale import MetricHistory
+from azbatch_emulator.faults import ALLOCATION_FAILED
 from azbatch_emulator.lifecycle.pool import ALLOCATION, AllocationHappening
+from azbatch_emulator.profile import drawn, happens
 from azbatch_emulator.records import (
     AllocationState,
     DeallocationOption,
@@ -119,7 +121,8 @@ def begin_resize(
     assert after is not None
     pool = replace(pool, allocation_state=after, allocation_since=now, resize_errors=())
     state.pools[pool.id.lower()] = pool
-    state.after(now, state.profile.allocation, "allocate", pool.id.lower(), now)
+    delay = drawn(state.profile.allocation, state.profile.allocation_spread, state.rng)
+    state.after(now, delay, "allocate", pool.id.lower(), now)
     return pool
 
 
@@ -204,6 +207,7 @@ def allocate(state: State, key: str, begun: datetime, now: datetime) -> None:
     if pool is None or pool.allocation_state is not AllocationState.RESIZING or pool.allocation_since != begun:
         return
     faults: list[Fault] = []
+    failed: Fault | None = None
     for dedicated in (True, False):
         target = pool.target_dedicated if dedicated else pool.target_spot
         present = [
@@ -215,6 +219,11 @@ def allocate(state: State, key: str, begun: datetime, now: datetime) -> None:
             nodes.leave(state, node, pool.deallocation, now)
         wanted = max(0, target - len(present))
         granted = min(wanted, _within_quota(state, pool, dedicated))
+        if granted and failed is None:
+            failed = _failure(state, key)
+            faults += [failed] if failed else []
+        if failed is not None:
+            continue
         for _ in range(granted):
             nodes.create(state, pool, dedicated, now)
         if granted < wanted:
@@ -223,6 +232,19 @@ def allocate(state: State, key: str, begun: datetime, now: datetime) -> None:
     state.pools[key] = replace(pool, resize_errors=tuple(faults))
     state.after(now, pool.resize_timeout / state.profile.speed, "timeout", key, begun)
     settle(state, key, now)
+
+
+def _failure(state: State, key: str) -> Fault | None:
+    """Why this resize gets no node."""
+    failing = state.failing_resizes.get(key)
+    if failing:
+        return failing.pop(0)
+    return ALLOCATION_FAILED if happens(state.profile.allocation_failure, state.rng) else None
+
+
+def fail_resizes(state: State, event: events.FailResizes, _now: datetime) -> None:
+    pool = state.pool(event.pool_id)
+    state.failing_resizes.setdefault(pool.id.lower(), []).extend([event.fault] * event.count)
 
 
 def _expendable(node: Node) -> tuple[int, int]:
@@ -276,6 +298,8 @@ def settle(state: State, key: str, now: datetime) -> None:
                 state.ready,
                 state.history,
                 state.failing_starts,
+                state.failing_boots,
+                state.failing_resizes,
                 state.autoscale_stamp,
             ):
                 table.pop(key, None)

@@ -11,7 +11,7 @@ from typing import Any
 from azbatch_emulator.autoscale import MetricHistory
 from azbatch_emulator.commands import Command, Kind
 from azbatch_emulator.profile import Profile
-from azbatch_emulator.records import Job, Node, NodeState, Pool, Refused, SchedulingState, Task, TaskState
+from azbatch_emulator.records import Fault, Job, Node, NodeState, Pool, Refused, SchedulingState, Task, TaskState
 from azbatch_emulator.schedule import FreeSlots, ReadyTasks
 
 SCHEDULABLE = frozenset({NodeState.IDLE, NodeState.RUNNING})
@@ -86,6 +86,9 @@ class State:
         self.releasing: dict[str, set[str]] = {}  # job -> release runs under way
         self.autoscale_stamp: dict[str, datetime] = {}  # pool -> which formula its evaluations belong to
         self.failing_starts: dict[str, list[int]] = {}  # pool -> exit codes of start tasks to come
+        self.failing_boots: dict[str, list[Fault]] = {}  # pool -> what befalls the nodes that boot next
+        self.failing_resizes: dict[str, list[Fault]] = {}  # pool -> how its next resizes end
+        self.evictions: dict[tuple[str, str], datetime] = {}  # spot node -> when its machine is taken away
         self.quota_dedicated: int | None = None
         self.quota_spot: int | None = None
         self.out: list[Command] = []
@@ -161,6 +164,7 @@ class State:
         self.free[pool].set(node.id.lower(), None)
         del self.nodes[pool][node.id.lower()]
         self.node_runs.pop((pool, node.id.lower()), None)
+        self.evictions.pop((pool, node.id.lower()), None)
 
     def put_task(self, task: Task) -> None:
         """Store a task and keep counts and indexes; records of the former state are counted out."""
