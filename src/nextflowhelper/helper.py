@@ -277,14 +277,8 @@ class NextflowHelper:
             docker_disk=docker_disk,
         )
         spec = self._spec(wish, azcopy=azcopy)
-        manage.create(self._batch(), spec)
-        if wait and spec.formula is None and nodes:
-            try:
-                manage.wait_until_ready(self._batch(), pool_id)
-            except (AzbatchError, KeyboardInterrupt):
-                if not keep_failed:
-                    self._batch().delete_pool(pool_id)
-                raise
+        with _interrupts() as interrupts:
+            manage.make(self._batch(), spec, interrupts=interrupts, said=self._tell, wait=wait, keep_failed=keep_failed)
         return self.get_batch_pool_status(pool_id)
 
     def _spec(self, wish: Wish, *, azcopy: bool) -> PoolSpec:

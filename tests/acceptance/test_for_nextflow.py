@@ -20,7 +20,7 @@ from tests.acceptance.conftest import until
 from tests.contract.nf_azure import token
 from tests.contract.sdk import MACHINE
 
-pytestmark = pytest.mark.acceptance
+pytestmark = [pytest.mark.acceptance, pytest.mark.xdist_group("for-nextflow")]
 REPOSITORY = Path(__file__).parents[2]
 STORAGE = "https://storage.azure.com/"
 GET = """\

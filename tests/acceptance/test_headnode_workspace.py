@@ -23,7 +23,7 @@ from azbatch_emulator.arm import packets
 from azbatch_emulator.launcher import Emulator
 from tests.acceptance.conftest import until
 
-pytestmark = pytest.mark.acceptance
+pytestmark = [pytest.mark.acceptance, pytest.mark.xdist_group("headnode")]
 AZBATCH = "from azbatch.cli import main; main()"
 REPOSITORY = Path(__file__).parents[2]
 PEOPLE = ("owner", "lab-researcher")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 from dataclasses import replace
@@ -264,3 +265,23 @@ def test_a_signal_waits_for_what_cannot_be_taken_back() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=30)
     assert done.stdout == "finished\nthen interrupted 1\nwent on\n"
+
+
+def test_ctrl_c_while_a_pool_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The request is finished first, then the pool is deleted again; a pool that was there before stays."""
+    account = Account(nodes=[])
+    sent = account.create_pool
+
+    def interrupted(body: Any) -> None:
+        os.kill(os.getpid(), signal.SIGINT)
+        sent(body)
+
+    monkeypatch.setattr(account, "create_pool", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        _helper(account).create_batch_pool("p")
+    assert (len(account.made), account.pools) == (1, {})
+    account.pools["q"] = {"id": "q", "state": "active"}
+    monkeypatch.setattr(account, "create_pool", sent)
+    with pytest.raises(ServiceError, match="there"):
+        _helper(account).create_batch_pool("q")
+    assert set(account.pools) == {"q"}

@@ -127,27 +127,31 @@ def show(account: BatchAccount, pool_id: str, as_json: bool) -> None:
 def create(account: BatchAccount, pool_id: str, wait: bool, keep_failed: bool, as_json: bool, **options: Any) -> None:
     """Make a pool, and watch it until a node is usable; one that fails is deleted again."""
     from azbatch.pools import manage
+    from azbatch.signals import Interrupts
 
     spec = _spec(account, pool_id, options)
-    manage.create(account, spec)
-    note(f"Pool '{pool_id}' of {spec.vm_size} with {spec.slots} slots a node is being made.")
-    if spec.formula is not None and options["formula"]:
+
+    def judge() -> None:
+        if spec.formula is None:
+            return
+        if not options["formula"]:
+            note(f"It scales: {_scaling(options).words()}")
+            return
         run = account.evaluate_autoscale(pool_id, spec.formula)
         if run.get("error"):
-            account.delete_pool(pool_id)
-            raise AzbatchError(f"{_fault(run)} Pool '{pool_id}' is being deleted again.")
-    elif spec.formula is not None:
-        note(f"It scales: {_scaling(options).words()}")
-    if wait and (spec.dedicated or spec.spot):
-        try:
-            manage.wait_until_ready(account, pool_id, progress=_Said())
-        except (AzbatchError, KeyboardInterrupt):
-            if keep_failed:
-                note(f"Pool '{pool_id}' is kept, and costs; delete it with: azbatch pool delete {pool_id}")
-                raise
-            account.delete_pool(pool_id)
-            note(f"Pool '{pool_id}' is being deleted again.")
-            raise
+            raise AzbatchError(_fault(run))
+
+    with Interrupts(note) as interrupts:
+        manage.make(
+            account,
+            spec,
+            interrupts=interrupts,
+            said=note,
+            judge=judge,
+            progress=_Said(),
+            wait=wait,
+            keep_failed=keep_failed,
+        )
     if as_json:
         print_json(account.get_pool(pool_id))
 

@@ -9,6 +9,7 @@ from azbatch.errors import AzbatchError, ServiceError
 from azbatch.pools.ports import PoolPort
 from azbatch.pools.spec import PoolSpec
 from azbatch.pools.watch import Assessment, Verdict, assess
+from azbatch.signals import Interrupts
 
 
 def create(port: PoolPort, spec: PoolSpec) -> None:
@@ -20,6 +21,42 @@ def create(port: PoolPort, spec: PoolSpec) -> None:
         port.create_pool_resource(spec.id, spec.resource())
     else:
         port.create_pool(spec.body())
+
+
+def make(
+    port: PoolPort,
+    spec: PoolSpec,
+    *,
+    interrupts: Interrupts,
+    said: Callable[[str], None],
+    judge: Callable[[], None] = lambda: None,
+    progress: Callable[[Assessment], None] = lambda _: None,
+    wait: bool = True,
+    keep_failed: bool = False,
+) -> None:
+    """Create the pool, let `judge` look at it, and wait for a node where it has a fixed number of them.
+
+    One that fails or is interrupted is deleted again, unless it is to be kept; one that was there before stays. Raises
+    ConfigurationError, ServiceError, AzbatchError, KeyboardInterrupt.
+    """
+    made = False
+    try:
+        # A request that was sent may be carried out although nobody waits for its answer.
+        with interrupts.held():
+            create(port, spec)
+            made = True
+        said(f"Pool '{spec.id}' of {spec.vm_size} with {spec.slots} slots a node is being made.")
+        judge()
+        if wait and (spec.dedicated or spec.spot):
+            wait_until_ready(port, spec.id, progress=progress)
+    except (AzbatchError, KeyboardInterrupt):
+        if made and keep_failed:
+            said(f"Pool '{spec.id}' is kept, and costs; delete it with: azbatch pool delete {spec.id}")
+        elif made:
+            with interrupts.held():
+                port.delete_pool(spec.id)
+            said(f"Pool '{spec.id}' is being deleted again.")
+        raise
 
 
 def look(port: PoolPort, pool_id: str) -> Assessment:
