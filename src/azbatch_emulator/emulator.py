@@ -351,6 +351,7 @@ class Emulator:
         storage = {}
         if self._azurite is not None:
             storage = {"AZBATCH_STORAGE_URL": self.blob_url, "SNAKEMAKE_STORAGE_AZBLOB_ENDPOINT_URL": self.blob_url}
+        speed = self._conditions.management_speed or self._conditions.speed
         return {
             "AZBATCH_ACCOUNT_URL": self.https_url,
             "AZBATCH_ACCOUNT_NAME": self.account,  # which an address does not tell
@@ -359,7 +360,7 @@ class Emulator:
             "AZURE_AUTHORITY_HOST": self.https_url,
             "AZURE_POD_IDENTITY_AUTHORITY_HOST": self.http_url,
             "AZURE_TOKEN_CREDENTIALS": "ManagedIdentityCredential",
-            "AZBATCH_ROLE_WAIT": f"{PROPAGATION.total_seconds() / self._speed:.3f}",
+            "AZBATCH_ROLE_WAIT": f"{PROPAGATION.total_seconds() / speed:.3f}",
             "REQUESTS_CA_BUNDLE": bundle,
             "SSL_CERT_FILE": bundle,
             **self._java(),
