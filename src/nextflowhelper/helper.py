@@ -116,7 +116,7 @@ class NextflowHelper:
     def get_private_addresses(self) -> dict[str, str]:
         """name -> address of the workspace's private endpoints for Batch and blobs, as Azure knows them."""
         from azbatch.azure import clients
-        from azbatch.headnode.hosts import looked_up
+        from azbatch.headnode.hosts import looked_up, with_records
 
         place = self.get_workspace()
         if not (place.subscription and place.resource_group):
@@ -124,7 +124,10 @@ class NextflowHelper:
         arm = clients.resource_manager(clients.machine())
         group = f"/subscriptions/{place.subscription}/resourceGroups/{place.resource_group}"
         try:
-            endpoints = list(arm.list(f"{group}/providers/Microsoft.Network/privateEndpoints", "2024-05-01"))
+            endpoints = [
+                with_records(one, arm.list(f"{one['id']}/privateDnsZoneGroups", "2024-05-01"))
+                for one in arm.list(f"{group}/providers/Microsoft.Network/privateEndpoints", "2024-05-01")
+            ]
         finally:
             arm.close()
         found = looked_up(endpoints)

@@ -12,6 +12,19 @@ MARK = "# azbatch"
 GROUPS = frozenset({"batchaccount", "blob"})
 
 
+def with_records(endpoint: Mapping[str, Any], groups: Iterable[Mapping[str, Any]]) -> Mapping[str, Any]:
+    """An endpoint with the names and addresses that its DNS zone groups keep: Azure tells them there only, then."""
+    records = [
+        {"fqdn": str(record["fqdn"]).replace(".privatelink.", "."), "ipAddresses": record.get("ipAddresses") or ()}
+        for group in groups
+        for zone in (group.get("properties") or {}).get("privateDnsZoneConfigs") or ()
+        for record in (zone.get("properties") or {}).get("recordSets") or ()
+    ]
+    properties = endpoint.get("properties") or {}
+    told = properties.get("customDnsConfigs") or records
+    return {**endpoint, "properties": {**properties, "customDnsConfigs": told}}
+
+
 def looked_up(endpoints: Iterable[Mapping[str, Any]]) -> dict[str, str]:
     """name -> address, of private endpoints (bodies of Azure Resource Manager) that lead to Batch accounts and blobs.
 
