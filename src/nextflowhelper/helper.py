@@ -114,7 +114,10 @@ class NextflowHelper:
         return self.get_workspace().resource_group
 
     def get_private_addresses(self) -> dict[str, str]:
-        """name -> address of the workspace's private endpoints for Batch and blobs, as Azure knows them."""
+        """name -> address of the workspace's private endpoints for Batch and blobs, as Azure knows them.
+
+        An endpoint whose records a private DNS zone keeps tells no addresses: its names resolve by that zone.
+        """
         from azbatch.azure import clients
         from azbatch.headnode.hosts import looked_up, with_records
 
@@ -132,7 +135,12 @@ class NextflowHelper:
             arm.close()
         found = looked_up(endpoints)
         if not found:
-            text = f"Workspace '{place.resource_group}' has no private endpoint that this machine may see."
+            text = (
+                f"The private endpoints of workspace '{place.resource_group}' tell no addresses: a DNS zone keeps "
+                "them, so link it to this network (`azbatch headnode check`), or give update_hosts names and addresses."
+                if endpoints
+                else f"Workspace '{place.resource_group}' has no private endpoint that this machine may see."
+            )
             raise ConfigurationError([text])
         return found
 

@@ -110,7 +110,7 @@ def test_the_head_node_finds_its_workspace(lab: Lab) -> None:
     the other workspace in the subscription."""
     code = (
         "import json; from dataclasses import asdict; from nextflowhelper import NextflowHelper as N; h = N(); "
-        "print(json.dumps([asdict(h.get_workspace()), h.get_private_addresses(), h.get_config()]))"
+        "print(json.dumps([asdict(h.get_workspace()), h.get_config()]))"
     )
     # As on Azure: no variable says where anything is.
     hidden = ("AZBATCH_ACCOUNT_URL", "AZBATCH_ACCOUNT_ID", "AZBATCH_STORAGE_URL")
@@ -121,15 +121,34 @@ def test_the_head_node_finds_its_workspace(lab: Lab) -> None:
     assert account is not None, where.stdout
     done = lab.python("-c", code)
     assert done.returncode == 0, done.stderr
-    place, addresses, config = json.loads(done.stdout)
+    place, config = json.loads(done.stdout)
     assert place["account_name"] == account[1]
     assert place["account_id"] == f"{lab.group}/providers/Microsoft.Batch/batchAccounts/{account[1]}"
     assert place["subnet_id"].endswith("/virtualNetworks/lab-batch-vnet/subnets/default")
     assert place["node_identity_id"].endswith("/userAssignedIdentities/lab-batch-nodes")
     assert place["security_group_id"].endswith("/networkSecurityGroups/z-lab-batch-nsg")
-    assert list(addresses) == [f"{account[1]}.westeurope.batch.azure.com"]
     assert "other" not in done.stdout
     assert "key" not in json.dumps(config).lower()
+
+
+def test_the_hosts_file_where_dns_is_central(lab: Lab) -> None:
+    """A workspace without a zone of its own: the account's private address is looked up, and written once; nodes'
+    management, which is not the head node's, is not."""
+    made = lab.emulator.control("workspace", name="central")
+    where = ("--subscription-id", made["subscription"], "--workspace", "central", "--head-node", "central-head")
+    enabled = lab.azbatch("workspace", "enable", *where, "--central-dns", "--yes", who="owner")
+    assert enabled.returncode == 0, enabled.stderr
+    hosts = lab.folder / "hosts"
+    hosts.write_text("127.0.0.1 localhost\n")
+    code = (
+        "from pathlib import Path; from nextflowhelper import NextflowHelper as N; "
+        f"print([N().update_hosts(path=Path({str(hosts)!r})) for _ in range(2)])"
+    )
+    done = lab.python("-c", code, who="central-head")
+    assert (done.returncode, done.stdout) == (0, "[True, False]\n"), done.stderr
+    first, ours = hosts.read_text().splitlines()
+    assert first == "127.0.0.1 localhost"
+    assert re.fullmatch(r"10\.\d+\.\d+\.\d+ central\w+\.westeurope\.batch\.azure\.com # azbatch", ours), ours
 
 
 def test_the_head_node_is_checked(lab: Lab) -> None:

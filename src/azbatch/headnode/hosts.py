@@ -28,6 +28,7 @@ def with_records(endpoint: Mapping[str, Any], groups: Iterable[Mapping[str, Any]
 def looked_up(endpoints: Iterable[Mapping[str, Any]]) -> dict[str, str]:
     """name -> address, of private endpoints (bodies of Azure Resource Manager) that lead to Batch accounts and blobs.
 
+    One with a DNS zone group has no addresses in its body: the zone has them.
     Raises ConfigurationError where a name has several addresses, with all of them: never the first one found.
     """
     found: dict[str, dict[str, str]] = {}
