@@ -89,6 +89,8 @@ def test_a_paused_clock_stands_still(virtual: Emulator, driver: Driver) -> None:
     assert [node.state for node in driver.all("list_nodes", "p")] == ["idle"]
     with pytest.raises(EmulatorError, match="backwards"):
         clock(virtual, advance=-1)
+    with pytest.raises(EmulatorError, match="time is advanced by"):
+        clock(virtual, advance=1e300)
     assert clock(virtual, pause=False) >= first + timedelta(seconds=27)
 
 
