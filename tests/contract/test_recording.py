@@ -100,6 +100,39 @@ def test_a_recording_is_replayed(recorded: tuple[Path, list[str]]) -> None:
         assert ("POST /pools", 201, 409) in statuses
 
 
+def test_keys_of_accounts_are_not_recorded(tmp_path: Path) -> None:
+    """What Resource Manager's listKeys hands out is in no recording; the rest of its answers is."""
+    path = tmp_path / "arm.jsonl"
+    with Emulator(runner="instant", storage=False, record=path) as emulator:
+        emulator.control("workspace", name="lab")
+        token = Token(emulator).get_token("https://management.azure.com/.default").token
+        session = requests.Session()
+        session.headers["Authorization"] = f"Bearer {token}"
+        session.trust_env = False  # its bundle of authorities would go first
+        session.verify = str(emulator.ca_bundle)
+        subscriptions = session.get(
+            f"{emulator.https_url}/subscriptions", params={"api-version": "2022-12-01"}, timeout=10
+        ).json()["value"]
+        found = [
+            one
+            for subscription in subscriptions
+            for one in session.get(
+                f"{emulator.https_url}{subscription['id']}/resources", params={"api-version": "2021-04-01"}, timeout=10
+            ).json()["value"]
+            if one["type"] == "Microsoft.Storage/storageAccounts"
+        ]
+        keys = session.post(
+            f"{emulator.https_url}{found[0]['id']}/listKeys", params={"api-version": "2023-05-01"}, timeout=10
+        ).json()["keys"]
+        session.close()
+    text = path.read_text()
+    entries = [json.loads(line) for line in text.splitlines()]
+    assert [entry["plane"] for entry in entries] == ["arm"] * len(entries)
+    assert entries[-1]["answer"] == "REMOVED"
+    assert found[0]["id"] in text
+    assert [key["keyName"] for key in keys if key["value"] in text] == []
+
+
 def test_what_is_no_recording(tmp_path: Path) -> None:
     """Files that are none are refused in a sentence, as is one that cannot be written."""
     (tmp_path / "x").write_text("{}\n")
