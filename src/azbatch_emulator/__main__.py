@@ -33,6 +33,7 @@ def main() -> None:
 @click.option("--node-path", type=click.Path(dir_okay=False), help="The Node.js to run Azurite with.")
 @click.option("--for-nextflow", is_flag=True, help="The storage also by its name on Azure, by a proxy.")
 @click.option("--virtual-time", is_flag=True, help="Jump to what is due next; implies --ephemeral.")
+@click.option("--record", type=click.Path(path_type=Path, dir_okay=False), help="Write all requests to this file.")
 @click.option("--news-fd", type=int, hidden=True)
 def serve(
     state: Path | None,
@@ -49,6 +50,7 @@ def serve(
     node_path: str | None,
     for_nextflow: bool,
     virtual_time: bool,
+    record: Path | None,
     news_fd: int | None,
 ) -> None:
     """Serve until stopped. Tells its addresses in STATE/emulator.json."""
@@ -71,8 +73,30 @@ def serve(
         node_path=node_path,
         for_nextflow=for_nextflow,
         virtual_time=virtual_time,
+        record=record,
     )
     sys.exit(code)
+
+
+@main.command()
+@click.argument("recording", type=click.Path(path_type=Path, dir_okay=False))
+@click.option("--state", type=click.Path(path_type=Path, file_okay=False), help="State folder of a running emulator.")
+@click.option("--pace", type=click.FloatRange(min=0, min_open=True), help="Keep the recorded pauses, divided by this.")
+def replay(recording: Path, state: Path | None, pace: float | None) -> None:
+    """Send a recording to the running emulator; prints what it answers otherwise, and exits with 1 if anything."""
+    from azbatch_emulator.errors import EmulatorError
+    from azbatch_emulator.recording.replay import replay as run
+    from azbatch_emulator.state import StateFolder
+
+    try:
+        record = StateFolder((state or default_directory()).expanduser()).read_record()
+        done = run(recording, record["http_url"], pace=pace)
+    except EmulatorError as error:
+        raise click.ClickException(str(error)) from None
+    for one in done.differences:
+        click.echo(f"line {one.line}: {one.request}: {one.where}: recorded {one.recorded!r}, now {one.now!r}")
+    click.echo(f"{done.sent} requests sent, {done.skipped} skipped, {len(done.differences)} differences.", err=True)
+    sys.exit(1 if done.differences else 0)
 
 
 if __name__ == "__main__":

@@ -31,6 +31,7 @@ from azbatch_emulator.injection.middleware import Faulty
 from azbatch_emulator.injection.rules import Faults, Plane
 from azbatch_emulator.journal import Journal
 from azbatch_emulator.profiles import Conditions
+from azbatch_emulator.recording.recorder import Recorder, Recording
 from azbatch_emulator.runners import Runner
 from azbatch_emulator.tenant import Tenant
 from azbatch_emulator.tls import write_private
@@ -56,12 +57,14 @@ class Site:
         journal: Callable[[Account], Path | None],
         open_door: Callable[[ASGIApp], str],
         tenant_file: Path | None = None,
+        recording: Recording | None = None,
         open_storage: Callable[[str], str] | None = None,
         trust: ssl.SSLContext | None = None,
     ) -> None:
         self._tokens, self._clock, self._conditions = tokens, clock, conditions
         self._runner, self._journal, self._open_door = runner, journal, open_door
         self._open_storage, self._trust = open_storage, trust
+        self._recording = recording
         self.faults = Faults(conditions.http)
         self._storages: dict[str, asyncio.Task[str]] = {}
         self._doors: dict[tuple[str, str | None], str] = {}
@@ -114,8 +117,12 @@ class Site:
         engine.start()
         return service
 
-    def _faulty(self, app: ASGIApp, plane: Plane) -> ASGIApp:
-        return Faulty(app, plane, self.faults, self._clock.now)
+    def _faulty(self, app: ASGIApp, plane: Plane, own: bool = True) -> ASGIApp:
+        """An application behind the rules of faults, and recorded as its clients see it."""
+        faulty = Faulty(app, plane, self.faults, self._clock.now)
+        if self._recording is None:
+            return faulty
+        return Recorder(faulty, self._recording, plane.value, own, self._clock.now)
 
     def app(self, control: Sequence[BaseRoute] = ()) -> ASGIApp:
         """Control, identity and sign-in first, then ARM; all other paths belong to the built-in Batch account."""
@@ -143,7 +150,7 @@ class Site:
         key = (account_id.lower(), endpoint)
         if key not in self._doors:
             door = Door(service, self._is_open(service.account, network, endpoint))
-            self._doors[key] = self._open_door(self._faulty(door, Plane.BATCH))
+            self._doors[key] = self._open_door(self._faulty(door, Plane.BATCH, own=False))
         return self._doors[key]
 
     def _is_open(self, account: Account, network: str | None, endpoint: str | None) -> Callable[[], bool]:

@@ -28,6 +28,7 @@ from azbatch_emulator.injection.rules import FaultRule, Faults
 from azbatch_emulator.records import Fault, NodeState, Pool, Refused
 from azbatch_emulator.virtual import VirtualClock
 
+MOST_ADVANCE = 366 * 86400  # seconds, of virtual time at once
 MACHINE_DIFFERS = (
     "AZBATCH_ACCOUNT_URL",
     "AZBATCH_ACCOUNT_NAME",
@@ -135,8 +136,7 @@ class TenantRoutes:
 
 
 def routes(control: Control) -> list[Route]:
-    """`status`, `requests` (GET); `reset`, `preempt`, `break`, `fail-start-tasks`, `quota`, `faults`,
-    `shutdown` (POST, JSON)."""
+    """See docs/emulator-faults.md. Reads are GET, all else POST with JSON; `clock` and `faults` are both."""
 
     def guarded(endpoint: Callable[[Any], Awaitable[Mapping[str, Any]]]) -> Endpoint:
         async def respond(request: Request) -> Response:
@@ -209,13 +209,13 @@ def routes(control: Control) -> list[Route]:
             if body:
                 raise EmulatorError("The emulator keeps real time; start it with --virtual-time.")
             return {"now": now.now().isoformat(), "virtual": False, "paused": False}
-        by = timedelta(seconds=float(body.get("advance", 0)))
-        if by < timedelta(0):
-            raise ValueError("time does not go backwards")
+        seconds = float(body.get("advance", 0))
+        if not 0 <= seconds <= MOST_ADVANCE:
+            raise ValueError(f"time is advanced by 0 to {MOST_ADVANCE} seconds, never backwards")
         if "pause" in body:
             now.pause(bool(body["pause"]))
-        if by:
-            await now.advance(by)
+        if seconds:
+            await now.advance(timedelta(seconds=seconds))
         return {"now": now.now().isoformat(), "virtual": True, "paused": now.paused}
 
     table: list[tuple[str, str, Endpoint]] = [

@@ -52,7 +52,7 @@ def start(
     folder.make()
     command = [sys.executable, "-m", "azbatch_emulator", "serve", "--state", str(folder.root)]
     for name, value in (options or {}).items():
-        if name == "profile" and value not in profiles.NAMES:
+        if name == "record" or (name == "profile" and value not in profiles.NAMES):
             value = str(Path(str(value)).expanduser().absolute())  # the daemon works elsewhere
         command += [f"--{name}"] if value is True else [f"--{name}", str(value)]
     reading, writing = os.pipe()

@@ -48,6 +48,7 @@ class Emulator:
     default the profile's, divides the service's delays (allocation, boot, sampling, autoscale interval); tasks take the
     time they take. `profile` (fast, realistic, chaos, or a YAML file) holds delays, failures and HTTP faults.
     With `virtual_time` the clock jumps to what is due next while nothing runs, at Azure's own delays; nothing survives.
+    `record` names a file that all requests to Batch and Resource Manager are written to, secrets removed.
     Without `storage` there is no Azurite, and Node.js is not needed. Port 0 is a free one.
 
     Inside the block: `http_url`, `https_url`, `account`, `account_key`, `blob_url`, `storage_account`, `storage_key`,
@@ -74,6 +75,7 @@ class Emulator:
         for_nextflow: bool = False,
         profile: str | Path = profiles.USUAL,
         virtual_time: bool = False,
+        record: Path | str | None = None,
         progress: Progress = lambda _text: None,
     ) -> None:
         self._given_state, self._runner_name = state, runner
@@ -82,6 +84,7 @@ class Emulator:
             loaded = replace(loaded, speed=1.0, management_speed=loaded.speed)
         self._conditions = loaded if speed is None else replace(loaded, speed=speed)
         self._virtual = virtual_time
+        self._record = None if record is None else Path(record).expanduser()
         self._with_storage, self._node_path, self._progress = storage, node_path, progress
         self._durable = state is not None and not ephemeral and not virtual_time
         self._for_nextflow, self._proxy_url = for_nextflow, ""
@@ -184,11 +187,15 @@ class Emulator:
         from azbatch_emulator.app import Site
         from azbatch_emulator.clock import RealClock
         from azbatch_emulator.identity.tokens import Tokens
+        from azbatch_emulator.recording.recorder import Recording
         from azbatch_emulator.server import Listeners
         from azbatch_emulator.virtual import VirtualClock
 
         account = Account(self.account, self.account_key)
         tokens = Tokens.load(self._folder.token_key, account.tenant)
+        recording = None
+        if self._record is not None:
+            recording = Recording(self._record, (self.account_key, self.storage_key, self._token))
         listeners = Listeners(self._tls)
         site = self._site = Site(
             account=account,
@@ -198,6 +205,7 @@ class Emulator:
             runner=lambda one: self._runner(tokens, one),
             journal=self._journal,
             open_door=listeners.open,
+            recording=recording,
             tenant_file=self._folder.tenant if self._durable else None,
             open_storage=self._open_storage if self._with_storage else None,
             trust=ssl.create_default_context(cafile=str(self._tls.authority)),
@@ -213,6 +221,8 @@ class Emulator:
                 await proxy.close()
             await listeners.close()
             await site.close()
+            if recording is not None:
+                recording.close()
 
     def _forward_proxy(self) -> ForwardProxy:
         from azbatch_emulator.forward_proxy import ForwardProxy

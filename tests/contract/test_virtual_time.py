@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from datetime import datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -89,6 +90,8 @@ def test_a_paused_clock_stands_still(virtual: Emulator, driver: Driver) -> None:
     assert [node.state for node in driver.all("list_nodes", "p")] == ["idle"]
     with pytest.raises(EmulatorError, match="backwards"):
         clock(virtual, advance=-1)
+    with pytest.raises(EmulatorError, match="time is advanced by"):
+        clock(virtual, advance=1e300)
     assert clock(virtual, pause=False) >= first + timedelta(seconds=27)
 
 
@@ -114,3 +117,23 @@ def test_real_time_cannot_be_moved() -> None:
         assert emulator.control("clock")["virtual"] is False
         with pytest.raises(EmulatorError, match="--virtual-time"):
             emulator.control("clock", advance=5)
+
+
+def test_a_seed_repeats_a_bad_day(tmp_path: Path) -> None:
+    """The same profile and requests in virtual time: the same nodes, lost and restored at the same times."""
+    file = tmp_path / "bad.yaml"
+    file.write_text("seed: 4\npreemptions_per_hour: 2\nboot_failure: 0.3\nboot_seconds: [10, 100]\n")
+
+    def day() -> list[tuple[str, str, timedelta]]:
+        with Emulator(runner="instant", storage=False, virtual_time=True, profile=file) as emulator:
+            begun = clock(emulator, pause=True)
+            driver = connect(emulator, aio=False, tls=False)
+            driver.call("create_pool", pool("p", targetDedicatedNodes=1, targetLowPriorityNodes=8))
+            clock(emulator, advance=6 * 3600)
+            nodes = driver.all("list_nodes", "p")
+            driver.close()
+            return [(node.id, node.state, node.state_transition_time - begun) for node in nodes]
+
+    first = day()
+    assert first == day()
+    assert {"idle", "unusable"} <= {state for _, state, _ in first}

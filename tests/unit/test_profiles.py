@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from dataclasses import fields
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -196,3 +197,19 @@ def test_resizes_and_nodes_that_are_told_to_fail() -> None:
     play.do(events.RebootNode(pool_id="p", node_id=broken[0].id))
     play.after(minutes=1)
     assert sorted(states(play)) == ["idle", "idle", "unusable"]
+
+
+def test_the_page_names_everything() -> None:
+    """docs/emulator-faults.md has each property of rules and profiles, and each control call that causes a fault."""
+    page = (Path(__file__).parents[2] / "docs" / "emulator-faults.md").read_text()
+    rule = {field.name for field in fields(FaultRule)}
+    calls = {"faults/add", "faults/clear", "struck", "break", "fill-disk", "fail-nodes", "fail-resizes", "clock"}
+    wanted = {*rule, *profiles.schema()["properties"], *profiles.NAMES, *calls}
+    assert {name for name in wanted if f"`{name}`" not in page} == set()
+
+
+def test_the_schema_knows_what_is_read() -> None:
+    """Schema and reader have the same properties, of profiles and of rules."""
+    schema = profiles.schema()
+    assert set(schema["properties"]) == profiles.properties()
+    assert set(schema["$defs"]["rule"]["properties"]) == {field.name for field in fields(FaultRule)}

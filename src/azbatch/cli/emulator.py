@@ -87,6 +87,7 @@ def command() -> None:
     is_flag=True,
     help="Let Nextflow's Java use it: the storage also by its name on Azure, by a proxy, with a trust store.",
 )
+@click.option("--record", type=click.Path(dir_okay=False), help="Write all requests to this file, without secrets.")
 @click.option(
     "--virtual-time", is_flag=True, help="The clock jumps to what is due next while no task runs; keeps nothing."
 )

@@ -73,6 +73,11 @@ def read(given: Any, name: str) -> Conditions:
     return Conditions(name=name, service=service, **{key: values[key] for key in values.keys() - own})
 
 
+def properties() -> frozenset[str]:
+    """The names a profile may have."""
+    return frozenset(_READERS)
+
+
 def schema() -> dict[str, Any]:
     """The JSON schema of a profile's file."""
     found: dict[str, Any] = json.loads(SCHEMA.read_text())
