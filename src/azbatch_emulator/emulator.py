@@ -298,6 +298,7 @@ class Emulator:
             "AZBATCH_ACCOUNT_URL": self.https_url,
             **storage,
             "AZBATCH_ARM_URL": self.https_url,
+            "AZBATCH_WAIT_FOR_ROLES": f"{PROPAGATION.total_seconds() / self._speed:.1f}",
             "AZURE_AUTHORITY_HOST": self.https_url,
             "AZURE_POD_IDENTITY_AUTHORITY_HOST": self.http_url,
             "AZURE_TOKEN_CREDENTIALS": "ManagedIdentityCredential",

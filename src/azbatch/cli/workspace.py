@@ -85,7 +85,14 @@ def plan_(options: Any, arm_template: Path | None, as_json: bool) -> None:
 
     looked = manage.look(_arm(), options)
     if arm_template is not None:
-        arm_template.write_text(json.dumps(template.template(looked.plan, looked.facts.location), indent=2) + "\n")
+        text = json.dumps(template.template(looked.plan, looked.facts.location), indent=2) + "\n"
+        try:
+            arm_template.write_text(text)
+        except OSError as error:
+            raise AzbatchError(
+                f"The template could not be written to {arm_template}: {error.strerror}; name another file with "
+                f"--arm-template."
+            ) from None
         note(f"Wrote {arm_template}.")
     if as_json:
         print_json(words.as_json(looked.plan, looked.findings))
@@ -94,8 +101,8 @@ def plan_(options: Any, arm_template: Path | None, as_json: bool) -> None:
     raise SystemExit(1 if looked.fatal else 0 if looked.plan.empty else 2)
 
 
-def _show(looked: Looked) -> None:
-    from azbatch.workspace import design, words
+def _show(looked: Looked, *, findings: bool = True) -> None:
+    from azbatch.workspace import words
 
     click.echo(f"Workspace {looked.facts.options.workspace} ({looked.facts.location}): {words.summary(looked.plan)}.")
     parts = [
@@ -103,12 +110,18 @@ def _show(looked: Looked) -> None:
         ("Who may do what:", words.rights(looked.plan)),
         ("What nodes reach:", words.reach(looked.plan)),
         ("What it costs by standing there:", words.costs(looked.plan)),
-        ("In the way:", words.findings(looked.findings)),
+        ("In the way:", words.findings(looked.findings if findings else [])),
     ]
     for title, lines in parts:
         told = list(lines)
         if told:
             click.echo("\n".join([title, *told] if title else told))
+    _show_records(looked)
+
+
+def _show_records(looked: Looked) -> None:
+    from azbatch.workspace import design
+
     if looked.facts.options.central_dns:
         for record in design.dns_records(looked.facts):
             click.echo(f"Record to make: {record['name']}.{record['zone']} {record['type']} {record['address']}")
@@ -164,22 +177,38 @@ def _ask(yes: bool, question: str) -> None:
 
 @command.command()
 @_workspace_options
+@click.option(
+    "--wait-for-roles",
+    type=click.FloatRange(0, 1800),
+    default=300,
+    show_default=True,
+    envvar="AZBATCH_WAIT_FOR_ROLES",
+    metavar="SECONDS",
+    help="How long to wait for new roles to take effect, which Azure does not tell; 0: not at all.",
+)
 @yes_option
 @json_option
-def enable(options: Any, yes: bool, as_json: bool) -> None:
+def enable(options: Any, wait_for_roles: float, yes: bool, as_json: bool) -> None:
     """Turn Azure Batch on: show the plan, ask, apply it, verify. Run again, it mends what has drifted."""
+    import time
+
     from azbatch.workspace import design, manage, words
 
     arm = _arm()
     looked = manage.look(arm, options)
     if not as_json:
-        _show(looked)
+        _show(looked, findings=not looked.fatal)  # those are told below
     if looked.fatal:
         raise ConfigurationError([f"{one.sentence} {one.remedy}" for one in looked.fatal])
+    new_roles = manage.makes_roles(looked.plan)
     if not looked.plan.empty:
         _ask(yes, "Do this?")
         with _progress(_work(looked)) as tell:
             looked = manage.enable(arm, looked, tell)
+        if not as_json:
+            _show_records(looked)
+        if new_roles:
+            manage.wait_for_roles(wait_for_roles, note, time.sleep)
     account = design.names_of(looked.facts).account_name
     endpoint = (
         (looked.facts.found.get(design.names_of(looked.facts).account.lower()) or {}).get("properties") or {}
@@ -190,7 +219,11 @@ def enable(options: Any, yes: bool, as_json: bool) -> None:
     click.echo(
         f"Azure Batch is on in {options.workspace}: account {account}, https://{endpoint} (from inside the workspace)."
     )
-    click.echo("Roles take up to ten minutes to take effect on the head node.")
+    if new_roles:
+        click.echo(
+            f"Waited {wait_for_roles:.0f} s for the new roles; now and then they take ten minutes to take effect: where "
+            f"the head node is refused, wait and try again."
+        )
 
 
 @command.command()

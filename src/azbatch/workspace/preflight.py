@@ -58,6 +58,7 @@ def preflight(facts: Facts, plan: Plan, wanted: Sequence[Wanted]) -> list[Findin
 
 
 def _rights(facts: Facts, plan: Plan) -> Iterator[Finding]:
+    told: set[tuple[str, str]] = set()
     for change in plan.changes:
         if change.verb is Verb.KEEP:
             continue
@@ -66,6 +67,9 @@ def _rights(facts: Facts, plan: Plan) -> Iterator[Finding]:
         if allowed(facts.rights, action, id):
             continue
         scope = id.split("/providers/")[0]
+        if (action, scope) in told:
+            continue
+        told.add((action, scope))
         where = "the subscription" if scope.count("/") == 2 else "the workspace's resource group"
         role = "Owner" if "Microsoft.Authorization" in action else "Contributor"
         yield Finding(
@@ -88,6 +92,17 @@ def _providers(facts: Facts) -> Iterator[Finding]:
 
 
 def _place(facts: Facts, plan: Plan) -> Iterator[Finding]:
+    network = next((one for one in plan.changes if one.wanted.code == "vn" and one.verb is not Verb.REMOVE), None)
+    asked = facts.options.address_space
+    if network is not None and asked is not None:
+        has = network.wanted.body["properties"]["addressSpace"]["addressPrefixes"][0]
+        if str(ranges.parse(asked)) != has:
+            yield Finding(
+                code="AddressSpaceFixed",
+                subject=network.wanted.id,
+                sentence=f"The Batch network has the address space {has} already, not {asked}.",
+                remedy="Leave --address-space out, or run azbatch workspace disable first.",
+            )
     makes = any(one.verb is Verb.CREATE and one.wanted.code == "pe" for one in plan.changes)
     if not makes:
         return

@@ -8,8 +8,8 @@ from typing import Any
 
 from azbatch_emulator.arm import addresses
 from azbatch_emulator.arm.ids import ResourceId, parse
-from azbatch_emulator.arm.kinds import Delete, Draft, Edit, Kind, Put
-from azbatch_emulator.arm.records import ArmRefused, Resource, Style
+from azbatch_emulator.arm.kinds import Delete, Draft, Edit, Kind, Put, Resources
+from azbatch_emulator.arm.records import ArmRefused, ProvisioningState, Resource, Style
 
 ENDPOINT = "Microsoft.Network/privateEndpoints"
 ZONE_GROUP = f"{ENDPOINT}/privateDnsZoneGroups"
@@ -117,6 +117,13 @@ def _endpoint(edit: Edit) -> Draft:
         },
     }
     return Draft(body={**edit.body, "properties": properties}, also=(Put(interface, card),))
+
+
+def _endpoint_shown(endpoint: Resource, resources: Resources) -> Mapping[str, Any]:
+    """As Azure shows it: once a DNS zone group keeps the records, `customDnsConfigs` is empty."""
+    if any(one.state is ProvisioningState.SUCCEEDED for one in resources.of_type(ZONE_GROUP, endpoint.id.text)):
+        return {**endpoint.body, "properties": {**endpoint.properties, "customDnsConfigs": []}}
+    return endpoint.body
 
 
 def _address(edit: Edit, subnet: str) -> str:
@@ -269,6 +276,7 @@ KINDS = (
         type=ENDPOINT,
         put=_endpoint,
         delete=_endpoint_gone,
+        show=_endpoint_shown,
         links=_endpoint_links,
         create_delay=timedelta(seconds=40),
         update_delay=timedelta(seconds=10),
