@@ -18,6 +18,7 @@ from starlette.types import ASGIApp
 
 from azbatch_emulator import control, processes, tls
 from azbatch_emulator.account import Account
+from azbatch_emulator.arm.core import PROPAGATION
 from azbatch_emulator.azurite import AzuriteProcess
 from azbatch_emulator.client import PREFIX, ControlClient
 from azbatch_emulator.runners.environment import MARKER, Surroundings

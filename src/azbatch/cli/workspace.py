@@ -221,7 +221,7 @@ def enable(options: Any, wait_for_roles: float, yes: bool, as_json: bool) -> Non
     )
     if new_roles:
         click.echo(
-            f"Waited {wait_for_roles:.0f} s for the new roles; now and then they take ten minutes to take effect: where "
+            f"Waited {wait_for_roles:.0f} s for the new roles; now and then they take ten minutes: where "
             f"the head node is refused, wait and try again."
         )
 
