@@ -247,6 +247,23 @@ def test_sigkill_of_the_command_at_a_write_is_mended_by_running_it_again(place: 
     assert place.dump() == before
 
 
+def test_ctrl_c_is_one_sentence_and_the_command_goes_on_later(place: Place) -> None:
+    """Interrupted at its first change, enable says how to go on, in one sentence; it does go on."""
+    common = ["--subscription-id", place.subscription, "--workspace", place.name, "--head-node", f"{place.name}-head"]
+    command = [sys.executable, "-c", "from azbatch.cli import main; main()", "workspace", "enable", "--yes", *common]
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as running:
+        assert running.stderr is not None
+        first = running.stderr.readline()
+        running.send_signal(signal.SIGINT)
+        rest = running.stderr.read()
+    assert "done" in first
+    assert running.returncode == 1, rest
+    assert "Traceback" not in rest
+    assert "azbatch: Interrupted: what was done stays; run the same command again to go on." in rest
+    place.enable()
+    place.disable()
+
+
 def test_the_head_node_may_do_what_it_must_and_no_more(place: Place) -> None:
     """Pools and jobs in the subnet, yes; the security group, keys, another workspace, the outside: no."""
     looked = place.enable()

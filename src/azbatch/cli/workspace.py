@@ -164,6 +164,17 @@ def _progress(total: int) -> Iterator[Callable[[Progress], None]]:
         yield show
 
 
+@contextmanager
+def _told_how_to_go_on(sentence: str) -> Iterator[None]:
+    try:
+        yield
+    except KeyboardInterrupt:
+        raise AzbatchError(f"Interrupted: {sentence}") from None
+
+
+GO_ON = "what was done stays; run the same command again to go on."
+
+
 def _work(looked: Looked) -> int:
     from azbatch.workspace.model import Verb
 
@@ -203,12 +214,13 @@ def enable(options: Any, wait_for_roles: float, yes: bool, as_json: bool) -> Non
     new_roles = manage.makes_roles(looked.plan)
     if not looked.plan.empty:
         _ask(yes, "Do this?")
-        with _progress(_work(looked)) as tell:
+        with _told_how_to_go_on(GO_ON), _progress(_work(looked)) as tell:
             looked = manage.enable(arm, looked, tell)
         if not as_json:
             _show_records(looked)
         if new_roles:
-            manage.wait_for_roles(wait_for_roles, note, time.sleep)
+            with _told_how_to_go_on("all was made; the roles may take ten minutes to take effect."):
+                manage.wait_for_roles(wait_for_roles, note, time.sleep)
     account = design.names_of(looked.facts).account_name
     endpoint = (
         (looked.facts.found.get(design.names_of(looked.facts).account.lower()) or {}).get("properties") or {}
@@ -320,7 +332,7 @@ def disable(options: Any, delete_pools: bool, yes: bool, as_json: bool) -> None:
             click.echo(text)
     if looked.plan.changes or looked.facts.ledger:
         _ask(yes, "Take this away?")
-        with _progress(_work(looked)) as tell:
+        with _told_how_to_go_on(GO_ON), _progress(_work(looked)) as tell:
             manage.disable(arm, looked, tell, drop_pools=delete_pools, say=note)
     if as_json:
         print_json(words.as_json(looked.plan))
