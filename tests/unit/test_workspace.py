@@ -346,6 +346,18 @@ def test_the_wait_for_roles_is_bounded_and_shows_progress() -> None:
     assert not manage.makes_roles(plan.plan(after, design.design(after)))
 
 
+def test_a_removal_by_whom_may_not_see_all_is_refused() -> None:
+    """What may not be read might be there: nobody says that nothing is left."""
+    start = facts()
+    names = design.names_of(start)
+    assert preflight.unseen(start) == []
+    roles = (names.role("head-node"), names.role("node-placement"))
+    told = preflight.unseen(replace(start, unreadable=roles))
+    assert [one.code for one in told] == ["MissingRight"], "one sentence for both"
+    assert told[0].fatal
+    assert "roleDefinitions/read" in told[0].sentence
+
+
 # Doctor
 
 

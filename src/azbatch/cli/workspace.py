@@ -330,6 +330,8 @@ def disable(options: Any, delete_pools: bool, yes: bool, as_json: bool) -> None:
         click.echo(f"Workspace {options.workspace}: {words.summary(looked.plan)}.")
         for text in words.lines(looked.plan):
             click.echo(text)
+    if looked.fatal:
+        raise ConfigurationError([f"{one.sentence} {one.remedy}" for one in looked.fatal])
     if looked.plan.changes or looked.facts.ledger:
         _ask(yes, "Take this away?")
         with _told_how_to_go_on(GO_ON), _progress(_work(looked)) as tell:

@@ -65,8 +65,15 @@ class Gatherer:
             told = {name: _result(future) for name, future in asked.items()}
             base = self._assembled(group, told)
             ids = self._candidates(base)
+            unreadable: list[str] = []
             bodies = dict(
-                zip(ids, threads.map(lambda item: _one_as_far_as_allowed(self._arm, *item), ids.items()), strict=True)
+                zip(
+                    ids,
+                    threads.map(
+                        lambda item: _one_as_far_as_allowed(self._arm, item[0], item[1], unreadable), ids.items()
+                    ),
+                    strict=True,
+                )
             )
             found = {id.lower(): body for id, body in bodies.items()}
             registry = told["registry"]
@@ -80,6 +87,7 @@ class Gatherer:
             base,
             found={**base.found, **found},
             registry=registry,
+            unreadable=tuple(sorted(unreadable)),
             account_name_available=available,
             quotas={"batchAccounts": limit, "batchAccountsUsed": used},
         )
@@ -230,11 +238,12 @@ def _as_far_as_allowed(arm: Arm, path: str, version: str, query: Mapping[str, st
         raise
 
 
-def _one_as_far_as_allowed(arm: Arm, id: str, version: str) -> Body | None:
+def _one_as_far_as_allowed(arm: Arm, id: str, version: str, unreadable: list[str]) -> Body | None:
     try:
         return arm.get(id, version)
     except ServiceError as error:
         if error.status == 403:
+            unreadable.append(id)
             return None
         raise
 

@@ -81,7 +81,8 @@ def look_for_removal(arm: Arm, options: Options) -> Looked:
         wanted = design.remains(facts)
         facts = _read(arm, facts, wanted)
     made = plan.removal(facts, wanted)
-    return Looked(facts=facts, wanted=wanted, plan=made, findings=tuple(preflight.preflight(facts, made, ())))
+    findings = (*preflight.preflight(facts, made, ()), *preflight.unseen(facts))
+    return Looked(facts=facts, wanted=wanted, plan=made, findings=findings)
 
 
 def _read(arm: Arm, facts: Facts, wanted: tuple[Wanted, ...]) -> Facts:

@@ -57,6 +57,20 @@ def preflight(facts: Facts, plan: Plan, wanted: Sequence[Wanted]) -> list[Findin
     ]
 
 
+def unseen(facts: Facts) -> list[Finding]:
+    """For a removal: what the caller may not even read would be left there, and nobody told."""
+    actions = sorted({(f"{kind_of(id)}/read", id.split("/providers/")[0]) for id in facts.unreadable})
+    return [
+        Finding(
+            code="MissingRight",
+            subject=scope,
+            sentence=f"You may not do {action} on {scope}, so it cannot be seen whether all is taken away.",
+            remedy="Let an owner of the subscription run this command.",
+        )
+        for action, scope in actions
+    ]
+
+
 def _rights(facts: Facts, plan: Plan) -> Iterator[Finding]:
     told: set[tuple[str, str]] = set()
     for change in plan.changes:
