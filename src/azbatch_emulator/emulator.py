@@ -367,10 +367,10 @@ class Emulator:
             "AZBATCH_ACCOUNT_NAME": self.account,  # which an address does not tell
             **storage,
             "AZBATCH_ARM_URL": self.https_url,
+            "AZBATCH_WAIT_FOR_ROLES": f"{PROPAGATION.total_seconds() / speed:.3f}",
             "AZURE_AUTHORITY_HOST": self.https_url,
             "AZURE_POD_IDENTITY_AUTHORITY_HOST": self.http_url,
             "AZURE_TOKEN_CREDENTIALS": "ManagedIdentityCredential",
-            "AZBATCH_ROLE_WAIT": f"{PROPAGATION.total_seconds() / speed:.3f}",
             "REQUESTS_CA_BUNDLE": bundle,
             "SSL_CERT_FILE": bundle,
             **self._java(),

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import os
+import signal
+import subprocess
+import sys
 import zlib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -128,6 +131,36 @@ def test_enable_is_whole_and_disable_leaves_nothing(place: Place) -> None:
     assert place.disable().plan.changes == (), "twice is fine"
 
 
+def test_records_of_central_dns_are_told_once_they_are_known(place: Place) -> None:
+    """No zone of ours; the records to make have the addresses of the endpoints, right after enable too."""
+    common = ["--subscription-id", place.subscription, "--workspace", place.name, "--head-node", f"{place.name}-head"]
+    done = CliRunner().invoke(cli, ["workspace", "enable", "--yes", "--central-dns", *common])
+    assert done.exit_code == 0, done.output
+    looked = manage.look(place.arm, replace(place.options, central_dns=True))
+    records = design.dns_records(looked.facts)
+    assert len(records) == 2
+    for one in records:
+        told = f"Record to make: {one['name']}.{one['zone']} A {one['address']}"
+        assert done.output.count(told) == 1
+    place.disable()
+
+
+def test_an_endpoint_with_a_zone_group_tells_no_dns_of_its_own(place: Place) -> None:
+    """As on Azure: `customDnsConfigs` is empty once a zone group keeps the records, and full again without it."""
+    names = design.names_of(place.enable().facts)
+    group = f"{names.node_endpoint}/privateDnsZoneGroups/default"
+    shown = place.arm.get(names.node_endpoint, NETWORK)
+    assert shown is not None
+    assert shown["properties"]["customDnsConfigs"] == []
+    place.arm.delete(group, NETWORK)
+    shown = place.arm.get(names.node_endpoint, NETWORK)
+    assert shown is not None
+    assert len(shown["properties"]["customDnsConfigs"]) == 1
+    place.enable()
+    assert place.look().plan.empty
+    place.disable()
+
+
 class Killed(AzbatchError):
     """Stands for the death of the process: nothing is sent any more."""
 
@@ -170,6 +203,65 @@ def test_killed_at_any_write_it_converges(place: Place) -> None:
         assert place.dump() == before, f"after deaths at write {writes}"
         writes += 1
     assert writes > 20
+
+
+DYING = """
+import os, signal, sys, threading
+from azbatch.azure.arm import ArmClient
+from azbatch.cli import main
+
+left, lock, send = int(sys.argv.pop(1)), threading.Lock(), ArmClient._send
+
+def mortal(self, method, *args, **options):
+    global left
+    answer = send(self, method, *args, **options)
+    with lock:
+        left -= method in {"PUT", "PATCH", "DELETE"}
+        if left == 0:
+            os.kill(os.getpid(), signal.SIGKILL)
+    return answer
+
+ArmClient._send = mortal
+main()
+"""
+
+
+@pytest.mark.parametrize("writes", [1, 11, 19])
+def test_sigkill_of_the_command_at_a_write_is_mended_by_running_it_again(place: Place, writes: int) -> None:
+    """The real command, ended by a real SIGKILL once ARM has taken its n-th write; run again, it converges."""
+    common = ["--subscription-id", place.subscription, "--workspace", place.name, "--head-node", f"{place.name}-head"]
+    before = place.dump()
+
+    def run(verb: str, *script: str) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-c", *script, "workspace", verb, "--yes", *common]
+        return subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+
+    for verb in ("enable", "disable"):
+        killed = run(verb, DYING, str(writes))
+        assert killed.returncode == -signal.SIGKILL, killed.stderr
+        assert place.dump() != before
+        again = run(verb, "from azbatch.cli import main; main()")
+        assert again.returncode == 0, again.stderr
+        if verb == "enable":
+            assert place.look().plan.empty
+    assert place.dump() == before
+
+
+def test_ctrl_c_is_one_sentence_and_the_command_goes_on_later(place: Place) -> None:
+    """Interrupted at its first change, enable says how to go on, in one sentence; it does go on."""
+    common = ["--subscription-id", place.subscription, "--workspace", place.name, "--head-node", f"{place.name}-head"]
+    command = [sys.executable, "-c", "from azbatch.cli import main; main()", "workspace", "enable", "--yes", *common]
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as running:
+        assert running.stderr is not None
+        first = running.stderr.readline()
+        running.send_signal(signal.SIGINT)
+        rest = running.stderr.read()
+    assert "done" in first
+    assert running.returncode == 1, rest
+    assert "Traceback" not in rest
+    assert "azbatch: Interrupted: what was done stays; run the same command again to go on." in rest
+    place.enable()
+    place.disable()
 
 
 def test_the_head_node_may_do_what_it_must_and_no_more(place: Place) -> None:
@@ -422,7 +514,7 @@ def test_bad_input_is_one_sentence_before_anything_is_made(place: Place) -> None
         (replace(place.options, address_space="10.9.0.0/28"), "too small"),
         (replace(place.options, address_space="8.0.0.0/22"), "not private"),
         (replace(place.options, address_space=_own_range(place)), "overlaps"),
-        (replace(place.options, image_registry="none"), "no container registry 'none'"),
+        (replace(place.options, image_registry="absent"), "no container registry 'absent'"),
     ]
     for options, text in cases:
         with pytest.raises(ConfigurationError, match=text):
@@ -553,13 +645,19 @@ def test_the_command_line(place: Place, tmp_path: Any) -> None:
         assert done.exit_code == code, done.output
         return str(done.output)
 
+    refused = runner.invoke(cli, ["workspace", "plan", "--arm-template", str(tmp_path / "no" / "t.json"), *common])
+    assert isinstance(refused.exception, AzbatchError)
+    assert "could not be written" in str(refused.exception)
     shown = run("plan", "--arm-template", str(tmp_path / "t.json"), code=2)
     assert "a Batch account" in shown
     assert "may put pools into the Batch network" in shown
     assert "USD a month" in shown
     assert '"Microsoft.Batch/batchAccounts"' in (tmp_path / "t.json").read_text()
     assert "is not on" in run("status", code=2)
-    assert "Azure Batch is on" in run("enable", "--yes")
+    enabled = run("enable", "--yes", "--wait-for-roles", "0.01")
+    assert "Azure Batch is on" in enabled
+    assert "Waiting for the roles" in enabled
+    assert "Waiting for the roles" not in run("enable", "--yes"), "no role is new"
     assert "is as planned" in run("status")
     assert "Nothing stands in a node's way" in run("doctor")
     assert '"empty": true' in run("plan", "--json")

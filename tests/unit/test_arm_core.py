@@ -453,3 +453,40 @@ def test_ids_are_values() -> None:
     assert parse(VNET) == parse(VNET)
     assert len({parse(VNET), parse(VNET)}) == 1
     assert isinstance(parse(VNET), ResourceId)
+
+
+# Machines
+
+
+def test_a_machine_can_be_stopped_and_started() -> None:
+    """The power state is told by the instance view alone, survives updates, and changes by 202, then done."""
+    tenant = Tenant(speed=1)
+    machine = f"{GROUP}/providers/Microsoft.Compute/virtualMachines/m"
+    body = {**AT, "properties": {"hardwareProfile": {"vmSize": "Standard_B1s"}}}
+
+    def settle() -> None:
+        tenant.now += timedelta(minutes=2)
+        tenant.arm.settle(tenant.now)
+
+    def power() -> str:
+        return str((tenant.ask("GET", f"{machine}/instanceView").body or {})["statuses"][-1]["code"])
+
+    tenant.ask("PUT", machine, body)
+    settle()
+    assert power() == "PowerState/running"
+    for word, code in (("powerOff", "stopped"), ("deallocate", "deallocated")):
+        begun = tenant.ask("POST", f"{machine}/{word}")
+        assert begun.status == 202
+        assert "Azure-AsyncOperation" in begun.headers
+        settle()
+        assert power() == f"PowerState/{code}"
+    tenant.ask("PUT", machine, {**body, "tags": {"a": "b"}})
+    settle()
+    assert power() == "PowerState/deallocated"
+    assert "powerState" not in (tenant.ask("GET", machine).body or {})
+    tenant.ask("POST", f"{machine}/start")
+    settle()
+    assert power() == "PowerState/running"
+    reader = Principal(object_id="r", name="r", kind=PrincipalKind.USER)
+    tenant.give("r", "Reader", GROUP)
+    assert tenant.refused("POST", f"{machine}/deallocate", who=reader) == "AuthorizationFailed"

@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from azbatch.errors import ConfigurationError
-from azbatch.workspace import compare, design, doctor, plan, preflight, ranges, template, words
+from azbatch.workspace import compare, design, doctor, gather, manage, plan, preflight, ranges, template, words
 from azbatch.workspace.apply import ready
 from azbatch.workspace.model import Change, Facts, Machine, Network, Options, Ownership, Plan, Rights, Subnet, Verb
 from azbatch.workspace.names import Names
@@ -290,6 +290,74 @@ def test_words_and_template() -> None:
     assert Plan(changes=()).empty
 
 
+def test_faults_of_options_are_told_at_once() -> None:
+    """What can be told of the options alone is told together, before anything is asked of Azure."""
+    odd = Options(subscription="sub/..", workspace="../lab", image_registry="x.azurecr.io", address_space="bad")
+    with pytest.raises(ConfigurationError) as caught:
+        gather.check(odd)
+    assert [text.split("'")[1] for text in caught.value.faults] == ["sub/..", "../lab", "x.azurecr.io", "bad"]
+    assert all(text.endswith(".") and "Error" not in text for text in caught.value.faults)
+
+
+@pytest.mark.parametrize("text", ["fd00::/64", "127.0.0.0/16", "0.0.0.0/4", "169.254.0.0/16", "10.0.0.1/22"])
+def test_an_address_space_is_private_and_of_version_4(text: str) -> None:
+    """Ranges that a network cannot have are refused."""
+    with pytest.raises(ConfigurationError, match=f"{text}"):
+        ranges.parse(text)
+
+
+@pytest.mark.parametrize("workspace", ["", "a/b", "x?y", "end.", "a" * 91])
+def test_a_workspace_has_a_name_that_a_resource_group_can_have(workspace: str) -> None:
+    """An empty name would address the list of all groups."""
+    with pytest.raises(ConfigurationError, match="no name of a workspace"):
+        gather.check(Options(subscription="00000000-0000-4000-8000-000000000001", workspace=workspace))
+
+
+def test_a_missing_right_is_told_once() -> None:
+    """Several resources that need the same right in the same place give one sentence."""
+    start = facts(rights=())
+    wanted = design.design(start)
+    told = [one.sentence for one in preflight.preflight(start, plan.plan(start, wanted), wanted)]
+    assert told
+    assert len(told) == len(set(told))
+
+
+def test_the_address_space_of_a_network_that_stands_is_not_silently_kept() -> None:
+    """Another one asked for is refused; the same, or none, is fine."""
+    start = applied(facts())
+    has = str(design.address_space(start, design.names_of(start)))
+    for asked, codes in ((None, []), (has, []), ("172.16.0.0/16", ["AddressSpaceFixed"])):
+        given_ = replace(start, options=replace(start.options, address_space=asked))
+        wanted = design.design(given_)
+        assert [one.code for one in preflight.preflight(given_, plan.plan(given_, wanted), wanted)] == codes
+
+
+def test_the_wait_for_roles_is_bounded_and_shows_progress() -> None:
+    """It waits what it was told and no more, with a line per step; not at all for 0."""
+    for seconds, steps in ((0, []), (10, [10]), (40, [15, 15, 10])):
+        slept: list[float] = []
+        said: list[str] = []
+        manage.wait_for_roles(seconds, said.append, slept.append)
+        assert slept == steps
+        assert len(said) == len(steps)
+    start = facts()
+    assert manage.makes_roles(plan.plan(start, design.design(start)))
+    after = applied(start)
+    assert not manage.makes_roles(plan.plan(after, design.design(after)))
+
+
+def test_a_removal_by_whom_may_not_see_all_is_refused() -> None:
+    """What may not be read might be there: nobody says that nothing is left."""
+    start = facts()
+    names = design.names_of(start)
+    assert preflight.unseen(start) == []
+    roles = (names.role("head-node"), names.role("node-placement"))
+    told = preflight.unseen(replace(start, unreadable=roles))
+    assert [one.code for one in told] == ["MissingRight"], "one sentence for both"
+    assert told[0].fatal
+    assert "roleDefinitions/read" in told[0].sentence
+
+
 # Doctor
 
 
@@ -305,10 +373,19 @@ def _healthy() -> dict[str, Any]:
     }
     endpoint = {**(there.found[names.node_endpoint.lower()] or {})}
     address = str(next(iter(ranges.parts(design.address_space(there, names))[1].hosts())))
-    endpoint["properties"] = {**endpoint["properties"], "customDnsConfigs": [{"fqdn": nodes, "ipAddresses": [address]}]}
+    # As on Azure once a zone group keeps the records: only the interface tells the address.
+    endpoint["properties"] = {
+        **endpoint["properties"],
+        "customDnsConfigs": [],
+        "networkInterfaces": [{"id": "/nic/n"}],
+    }
+    interface = {"id": "/NIC/n", "properties": {"ipConfigurations": [{"properties": {"privateIPAddress": address}}]}}
     network, group = there.found[names.network.lower()] or {}, there.found[names.security_group.lower()] or {}
     links = [{"properties": {"virtualNetwork": {"id": id}}} for id in (VNET, names.network)]
-    records = [{"name": "a.westeurope"}, {"name": "guid.westeurope.service"}]
+    records = [
+        {"name": "a.westeurope"},
+        {"name": "guid.westeurope.service", "properties": {"aRecords": [{"ipv4Address": address}]}},
+    ]
     return {
         "account": account,
         "network": {**network, "id": names.network},
@@ -316,6 +393,7 @@ def _healthy() -> dict[str, Any]:
         "endpoints": [endpoint, there.found[names.account_endpoint.lower()]],
         "zones": [({"name": doctor.ZONE}, links, records)],
         "pools": [],
+        "interfaces": [interface],
         "workspace_network": VNET,
         "images": {"ubuntu:2004": datetime(2025, 4, 23, tzinfo=UTC)},
         "quota": 100,
@@ -344,6 +422,7 @@ def _cases() -> list[tuple[str, dict[str, Any]]]:
     shared = good["network"]["properties"]["subnets"][0]
     network = {**good["network"], "properties": {**good["network"]["properties"], "subnets": [{**shared, **subnet}]}}
     zone, links, records = good["zones"][0]
+    elsewhere = {"aRecords": [{"ipv4Address": "192.0.2.9"}]}
     many = {"scaleSettings": {"fixedScale": {"targetDedicatedNodes": 900}}}
     tcp = [
         {
@@ -363,6 +442,7 @@ def _cases() -> list[tuple[str, dict[str, Any]]]:
         ("MissingBatchAccountEndpoint", {**good, "endpoints": good["endpoints"][:1]}),
         ("MissingDns", {**good, "zones": []}),
         ("DnsNotLinked", {**good, "zones": [(zone, links[:1], records)]}),
+        ("WrongRecord", {**good, "zones": [(zone, links, [records[0], {**records[1], "properties": elsewhere}])]}),
         ("MissingRecord", {**good, "zones": [(zone, links, records[:1])]}),
         ("SubnetTooSmall", {**good, "network": network, "pools": [_pool(**many)]}),
         ("PolicyBlocksRegistry", {**good, "network": network, "pools": [_pool(**pulled)]}),

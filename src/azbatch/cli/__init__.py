@@ -47,6 +47,9 @@ def cli() -> None:
 
 def main() -> None:
     """Entry point: a user's mistake ends in one sentence and exit code 1, never in a traceback."""
+    import atexit
+    import signal
+
     from azbatch.errors import AzbatchError
 
     try:
@@ -54,3 +57,6 @@ def main() -> None:
     except AzbatchError as error:
         click.echo(f"azbatch: {error}", err=True)
         sys.exit(1)
+    finally:
+        # Registered last, so it runs first: a Ctrl-C after the end would print a traceback out of some finalizer.
+        atexit.register(signal.signal, signal.SIGINT, signal.SIG_IGN)

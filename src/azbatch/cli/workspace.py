@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import json
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -86,7 +85,14 @@ def plan_(options: Any, arm_template: Path | None, as_json: bool) -> None:
 
     looked = manage.look(_arm(), options)
     if arm_template is not None:
-        arm_template.write_text(json.dumps(template.template(looked.plan, looked.facts.location), indent=2) + "\n")
+        text = json.dumps(template.template(looked.plan, looked.facts.location), indent=2) + "\n"
+        try:
+            arm_template.write_text(text)
+        except OSError as error:
+            raise AzbatchError(
+                f"The template could not be written to {arm_template}: {error.strerror}; name another file with "
+                f"--arm-template."
+            ) from None
         note(f"Wrote {arm_template}.")
     if as_json:
         print_json(words.as_json(looked.plan, looked.findings))
@@ -95,8 +101,8 @@ def plan_(options: Any, arm_template: Path | None, as_json: bool) -> None:
     raise SystemExit(1 if looked.fatal else 0 if looked.plan.empty else 2)
 
 
-def _show(looked: Looked) -> None:
-    from azbatch.workspace import design, words
+def _show(looked: Looked, *, findings: bool = True) -> None:
+    from azbatch.workspace import words
 
     click.echo(f"Workspace {looked.facts.options.workspace} ({looked.facts.location}): {words.summary(looked.plan)}.")
     parts = [
@@ -104,12 +110,18 @@ def _show(looked: Looked) -> None:
         ("Who may do what:", words.rights(looked.plan)),
         ("What nodes reach:", words.reach(looked.plan)),
         ("What it costs by standing there:", words.costs(looked.plan)),
-        ("In the way:", words.findings(looked.findings)),
+        ("In the way:", words.findings(looked.findings if findings else [])),
     ]
     for title, lines in parts:
         told = list(lines)
         if told:
             click.echo("\n".join([title, *told] if title else told))
+    _show_records(looked)
+
+
+def _show_records(looked: Looked) -> None:
+    from azbatch.workspace import design
+
     if looked.facts.options.central_dns:
         for record in design.dns_records(looked.facts):
             click.echo(f"Record to make: {record['name']}.{record['zone']} {record['type']} {record['address']}")
@@ -152,17 +164,21 @@ def _progress(total: int) -> Iterator[Callable[[Progress], None]]:
         yield show
 
 
+@contextmanager
+def _told_how_to_go_on(sentence: str) -> Iterator[None]:
+    try:
+        yield
+    except KeyboardInterrupt:
+        raise AzbatchError(f"Interrupted: {sentence}") from None
+
+
+GO_ON = "what was done stays; run the same command again to go on."
+
+
 def _work(looked: Looked) -> int:
     from azbatch.workspace.model import Verb
 
     return sum(1 for change in looked.plan.changes if change.verb is not Verb.KEEP)
-
-
-def _new_roles(looked: Looked) -> int:
-    from azbatch.workspace.model import Verb
-
-    kind = "/roleassignments/"
-    return sum(1 for change in looked.plan.changes if change.verb is not Verb.KEEP and kind in change.wanted.id.lower())
 
 
 def _ask(yes: bool, question: str) -> None:
@@ -172,34 +188,39 @@ def _ask(yes: bool, question: str) -> None:
 
 @command.command()
 @_workspace_options
-@yes_option
 @click.option(
-    "--role-wait",
-    type=click.FloatRange(0),
-    default=120,
+    "--wait-for-roles",
+    type=click.FloatRange(0, 1800),
+    default=300,
     show_default=True,
-    envvar="AZBATCH_ROLE_WAIT",
-    help="Seconds to wait for new roles to be in force; Azure tells nobody when they are.",
+    envvar="AZBATCH_WAIT_FOR_ROLES",
+    metavar="SECONDS",
+    help="How long to wait for new roles to take effect, which Azure does not tell; 0: not at all.",
 )
+@yes_option
 @json_option
-def enable(options: Any, yes: bool, role_wait: float, as_json: bool) -> None:
-    """Turn Azure Batch on: show the plan, ask, apply it, wait for the roles, verify. Run again, it mends drift."""
+def enable(options: Any, wait_for_roles: float, yes: bool, as_json: bool) -> None:
+    """Turn Azure Batch on: show the plan, ask, apply it, verify. Run again, it mends what has drifted."""
+    import time
+
     from azbatch.workspace import design, manage, words
 
     arm = _arm()
     looked = manage.look(arm, options)
     if not as_json:
-        _show(looked)
+        _show(looked, findings=not looked.fatal)  # those are told below
     if looked.fatal:
         raise ConfigurationError([f"{one.sentence} {one.remedy}" for one in looked.fatal])
+    new_roles = manage.makes_roles(looked.plan)
     if not looked.plan.empty:
         _ask(yes, "Do this?")
-        roles = _new_roles(looked)
-        with _progress(_work(looked)) as tell:
+        with _told_how_to_go_on(GO_ON), _progress(_work(looked)) as tell:
             looked = manage.enable(arm, looked, tell)
-        if roles and role_wait:
-            note(f"Waiting {role_wait:g} s for {roles} new roles to be in force.")
-            time.sleep(role_wait)
+        if not as_json:
+            _show_records(looked)
+        if new_roles:
+            with _told_how_to_go_on("all was made; the roles may take ten minutes to take effect."):
+                manage.wait_for_roles(wait_for_roles, note, time.sleep)
     account = design.names_of(looked.facts).account_name
     endpoint = (
         (looked.facts.found.get(design.names_of(looked.facts).account.lower()) or {}).get("properties") or {}
@@ -210,7 +231,11 @@ def enable(options: Any, yes: bool, role_wait: float, as_json: bool) -> None:
     click.echo(
         f"Azure Batch is on in {options.workspace}: account {account}, https://{endpoint} (from inside the workspace)."
     )
-    click.echo("Now run `azbatch headnode check` on the head node: Azure may take up to ten minutes with its roles.")
+    if new_roles:
+        click.echo(
+            f"Waited {wait_for_roles:.0f} s for the new roles; now and then they take ten minutes: where "
+            f"the head node is refused, wait and try again."
+        )
 
 
 @command.command()
@@ -305,9 +330,11 @@ def disable(options: Any, delete_pools: bool, yes: bool, as_json: bool) -> None:
         click.echo(f"Workspace {options.workspace}: {words.summary(looked.plan)}.")
         for text in words.lines(looked.plan):
             click.echo(text)
+    if looked.fatal:
+        raise ConfigurationError([f"{one.sentence} {one.remedy}" for one in looked.fatal])
     if looked.plan.changes or looked.facts.ledger:
         _ask(yes, "Take this away?")
-        with _progress(_work(looked)) as tell:
+        with _told_how_to_go_on(GO_ON), _progress(_work(looked)) as tell:
             manage.disable(arm, looked, tell, drop_pools=delete_pools, say=note)
     if as_json:
         print_json(words.as_json(looked.plan))

@@ -6,7 +6,7 @@ without public IP addresses"; "Virtual network service endpoint policies for Azu
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from ipaddress import IPv4Network
 from typing import Any
 
@@ -304,13 +304,32 @@ def _dns(names: Names, facts: Facts, network: Network) -> list[Wanted]:
 def dns_records(facts: Facts) -> list[Mapping[str, str]]:
     """With central DNS: the records its owner has to make, once the endpoints are there."""
     names = names_of(facts)
+    account = (facts.found.get(names.account.lower()) or {}).get("properties") or {}
     found: list[Mapping[str, str]] = []
-    for id in (names.account_endpoint, names.node_endpoint):
-        body = facts.found.get(id.lower()) or {}
-        for one in (body.get("properties") or {}).get("customDnsConfigs") or ():
-            name = str(one["fqdn"]).removesuffix(".batch.azure.com")
-            found.append({"zone": ZONE, "type": "A", "name": name, "address": str(one["ipAddresses"][0])})
+    for id, member in ((names.account_endpoint, "accountEndpoint"), (names.node_endpoint, "nodeManagementEndpoint")):
+        name = str(account.get(member) or "").removesuffix(".batch.azure.com")
+        for address in endpoint_addresses(facts.found.get(id.lower()) or {}, facts.interfaces) if name else ():
+            found.append({"zone": ZONE, "type": "A", "name": name, "address": address})
     return found
+
+
+def endpoint_addresses(endpoint: Body, interfaces: Iterable[Body]) -> list[str]:
+    """The private addresses of an endpoint, by its network interfaces.
+
+    Its own `customDnsConfigs`, where those may not be read, is empty once a DNS zone group keeps the records
+    (Source: REST, Private Endpoints).
+    """
+    properties = endpoint.get("properties") or {}
+    cards = {str(one.get("id", "")).lower() for one in properties.get("networkInterfaces") or ()}
+    found = [
+        str(inner["properties"]["privateIPAddress"])
+        for card in interfaces
+        if str(card.get("id", "")).lower() in cards
+        for inner in (card.get("properties") or {}).get("ipConfigurations") or ()
+        if (inner.get("properties") or {}).get("privateIPAddress")
+    ]
+    told = [str(text) for one in properties.get("customDnsConfigs") or () for text in one.get("ipAddresses") or ()]
+    return list(dict.fromkeys(found or told))
 
 
 def remains(facts: Facts) -> tuple[Wanted, ...]:

@@ -8,6 +8,7 @@ from ipaddress import IPv4Address, IPv4Network
 from typing import Any
 
 from azbatch.workspace import ranges
+from azbatch.workspace.design import endpoint_addresses
 from azbatch.workspace.model import Body, Finding
 
 ZONE = "privatelink.batch.azure.com"
@@ -22,6 +23,7 @@ def doctor(
     zones: Sequence[tuple[Body, Sequence[Body], Sequence[Body]]],
     pools: Sequence[Body],
     *,
+    interfaces: Sequence[Body] = (),
     workspace_network: str,
     images: Mapping[str, datetime | None],
     quota: int | None,
@@ -37,7 +39,7 @@ def doctor(
         return [
             _finding("NoAccount", "workspace", "The workspace has no Batch account.", "Run azbatch workspace enable.")
         ]
-    found = [*_account(account), *_endpoints(account, network, endpoints, zones, workspace_network)]
+    found = [*_account(account), *_endpoints(account, network, endpoints, zones, workspace_network, interfaces)]
     if network is None:
         found.append(
             _finding(
@@ -45,7 +47,7 @@ def doctor(
             )
         )
     else:
-        found += _subnets(network, group, endpoints, pools, _management_address(account, endpoints, zones))
+        found += _subnets(network, group, endpoints, pools, interfaces)
     found += _group(group, now)
     found += _pools(pools, images, quota, now)
     return found
@@ -86,6 +88,7 @@ def _endpoints(
     endpoints: Sequence[Body],
     zones: Sequence[tuple[Body, Sequence[Body], Sequence[Body]]],
     workspace_network: str,
+    interfaces: Sequence[Body],
 ) -> Iterator[Finding]:
     if (account.get("properties") or {}).get("publicNetworkAccess") != "Disabled":
         return
@@ -133,23 +136,46 @@ def _endpoints(
                 f"The zone {ZONE} is not linked to {what}: names of the account do not resolve there.",
                 "Run azbatch workspace enable.",
             )
-    records = {str(record.get("name", "")).lower() for _, _, some in ours for record in some}
-    for member in ("accountEndpoint", "nodeManagementEndpoint"):
+    records = {str(record.get("name", "")).lower(): _record_addresses(record) for _, _, some in ours for record in some}
+    for member, key in (("accountEndpoint", "batchaccount"), ("nodeManagementEndpoint", "nodemanagement")):
         name = str((account.get("properties") or {}).get(member, "")).lower()
-        if name and name.removesuffix(".batch.azure.com") not in records:
+        held = records.get(name.removesuffix(".batch.azure.com"))
+        real = _addresses(endpoints, interfaces, key, str(account["id"]))
+        if name and held is None:
             yield _finding(
                 "MissingRecord", name, f"The zone {ZONE} has no record for {name}.", "Run azbatch workspace enable."
             )
+        elif name and held and real and not held & real:
+            yield _finding(
+                "WrongRecord",
+                name,
+                f"The record of {name} leads to {', '.join(sorted(held))}, and its private endpoint has "
+                f"{', '.join(sorted(real))}.",
+                "Delete the record's DNS zone group and run azbatch workspace enable.",
+            )
+
+
+def _record_addresses(record: Body) -> set[str]:
+    return {str(one.get("ipv4Address")) for one in (record.get("properties") or {}).get("aRecords") or ()}
+
+
+def _addresses(endpoints: Sequence[Body], interfaces: Sequence[Body], group: str, account: str) -> set[str]:
+    """The addresses of the account's private endpoints of a group."""
+    return {
+        address
+        for endpoint in endpoints
+        if any(
+            group in {str(each).lower() for each in one.get("groupIds") or ()}
+            and str(one.get("privateLinkServiceId", "")).lower() == account.lower()
+            for one in _connections(endpoint)
+        )
+        for address in endpoint_addresses(endpoint, interfaces)
+    }
 
 
 def _subnets(
-    network: Body,
-    group: Body | None,
-    endpoints: Sequence[Body],
-    pools: Sequence[Body],
-    address: IPv4Address | None,
+    network: Body, group: Body | None, endpoints: Sequence[Body], pools: Sequence[Body], interfaces: Sequence[Body]
 ) -> Iterator[Finding]:
-    """`address` is that of node management, None where it is not known."""
     for subnet in (network.get("properties") or {}).get("subnets") or ():
         properties = subnet.get("properties") or {}
         mine = [pool for pool in pools if pool_subnet(pool).lower() == str(subnet.get("id", "")).lower()]
@@ -188,6 +214,7 @@ def _subnets(
                         f"Microsoft's storage, which the subnet's service endpoint policy does not allow.",
                         "Give the registry a private endpoint, or host the image in the workspace.",
                     )
+    address = _management_address(endpoints, interfaces)
     if group is not None and address is not None and not reaches(group, address, 443):
         yield _finding(
             "GroupBlocksManagement",
@@ -198,23 +225,14 @@ def _subnets(
         )
 
 
-def _management_address(
-    account: Body, endpoints: Sequence[Body], zones: Sequence[tuple[Body, Sequence[Body], Sequence[Body]]]
-) -> IPv4Address | None:
-    """From the zone's record; an endpoint tells its address itself only while no zone group keeps its records."""
-    name = str((account.get("properties") or {}).get("nodeManagementEndpoint", "")).lower()
-    for zone, _, records in zones:
-        for record in records if str(zone.get("name", "")).lower() == ZONE else ():
-            if str(record.get("name", "")).lower() == name.removesuffix(".batch.azure.com"):
-                for one in (record.get("properties") or {}).get("aRecords") or ():
-                    return IPv4Address(str(one["ipv4Address"]))
+def _management_address(endpoints: Sequence[Body], interfaces: Sequence[Body]) -> IPv4Address | None:
     for endpoint in endpoints:
         if any(
             "nodemanagement" in {str(group).lower() for group in one.get("groupIds") or ()}
             for one in _connections(endpoint)
         ):
-            for one in (endpoint.get("properties") or {}).get("customDnsConfigs") or ():
-                return IPv4Address(str(one["ipAddresses"][0]))
+            for address in endpoint_addresses(endpoint, interfaces):
+                return IPv4Address(address)
     return None
 
 

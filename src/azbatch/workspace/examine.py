@@ -35,6 +35,7 @@ def examine(arm: Arm, options: Options, now: datetime, images: Mapping[str, date
         endpoints,
         zones,
         pools,
+        interfaces=facts.interfaces,
         workspace_network=own,
         images=images,
         quota=(account.get("properties") or {}).get("dedicatedCoreQuota") if account else None,

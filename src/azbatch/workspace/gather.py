@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 from typing import Any
 
 from azbatch.errors import ConfigurationError, ServiceError
-from azbatch.workspace import design, plan
+from azbatch.workspace import design, plan, ranges
 from azbatch.workspace.model import Body, Facts, Machine, Network, Options, Ownership, Rights, Subnet
 from azbatch.workspace.names import Names
 from azbatch.workspace.ports import Arm
@@ -17,7 +18,35 @@ RESOURCES_API, COMPUTE_API, NETWORK_API = "2022-09-01", "2024-07-01", "2024-05-0
 STORAGE_API, LOCKS_API, POLICY_API, ROLES_API = "2023-05-01", "2020-05-01", "2023-04-01", "2022-04-01"
 BATCH_API, REGISTRY_API = "2024-07-01", "2023-07-01"
 THREADS = 12
+REGISTRIES = "providers/Microsoft.ContainerRegistry/registries"
 UNSETTLED = {"creating", "updating", "deleting"}
+
+
+def check(options: Options) -> None:
+    """What can be told of the options alone. Raises ConfigurationError with all faults."""
+    faults = []
+    if not re.fullmatch(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}", options.subscription):
+        faults.append(
+            f"'{options.subscription}' is no subscription id: give --subscription-id the GUID that az account show "
+            f"prints as id."
+        )
+    if not re.fullmatch(r"[\w().-]{0,89}[\w()-]", options.workspace):
+        faults.append(f"'{options.workspace}' is no name of a workspace: give --workspace the resource group's name.")
+    registry = options.image_registry
+    if registry is not None and not re.fullmatch(
+        rf"[A-Za-z0-9]{{5,50}}|/.*/{REGISTRIES}/[A-Za-z0-9]{{5,50}}", registry
+    ):
+        faults.append(
+            f"'{registry}' is no container registry: give --image-registry its name (5 to 50 letters and digits, "
+            f"without .azurecr.io) or its whole resource id."
+        )
+    if options.address_space is not None:
+        try:
+            ranges.parse(options.address_space)
+        except ConfigurationError as error:
+            faults += error.faults
+    if faults:
+        raise ConfigurationError(faults)
 
 
 class Gatherer:
@@ -29,14 +58,22 @@ class Gatherer:
 
     def facts(self) -> Facts:
         """All facts; resources under way are waited for by reading them again."""
+        check(self._options)
         group = self._group()
         with ThreadPoolExecutor(THREADS) as threads:
             asked = {name: threads.submit(ask) for name, ask in self._questions()}
             told = {name: _result(future) for name, future in asked.items()}
             base = self._assembled(group, told)
             ids = self._candidates(base)
+            unreadable: list[str] = []
             bodies = dict(
-                zip(ids, threads.map(lambda item: _one_as_far_as_allowed(self._arm, *item), ids.items()), strict=True)
+                zip(
+                    ids,
+                    threads.map(
+                        lambda item: _one_as_far_as_allowed(self._arm, item[0], item[1], unreadable), ids.items()
+                    ),
+                    strict=True,
+                )
             )
             found = {id.lower(): body for id, body in bodies.items()}
             registry = told["registry"]
@@ -50,6 +87,7 @@ class Gatherer:
             base,
             found={**base.found, **found},
             registry=registry,
+            unreadable=tuple(sorted(unreadable)),
             account_name_available=available,
             quotas={"batchAccounts": limit, "batchAccountsUsed": used},
         )
@@ -171,6 +209,7 @@ class Gatherer:
             providers={str(one.get("namespace")): str(one.get("registrationState")) for one in told["providers"]},
             policies=tuple(expanded),
             ledger=plan.read_ledger(group),
+            interfaces=tuple(told["cards"]),
             shared_users=_users(names, told),
             found={str(one["id"]).lower(): one for name in ("storage", "networks", "machines") for one in told[name]},
         )
@@ -199,11 +238,12 @@ def _as_far_as_allowed(arm: Arm, path: str, version: str, query: Mapping[str, st
         raise
 
 
-def _one_as_far_as_allowed(arm: Arm, id: str, version: str) -> Body | None:
+def _one_as_far_as_allowed(arm: Arm, id: str, version: str, unreadable: list[str]) -> Body | None:
     try:
         return arm.get(id, version)
     except ServiceError as error:
         if error.status == 403:
+            unreadable.append(id)
             return None
         raise
 

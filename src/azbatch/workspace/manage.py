@@ -50,6 +50,28 @@ def enable(arm: Arm, looked: Looked, tell: apply.Tell) -> Looked:
     return again
 
 
+ROLE_STEP = 15.0  # seconds between two lines of progress
+
+
+def makes_roles(plan_: Plan) -> bool:
+    """Whether the plan gives somebody a role, which takes time to take effect."""
+    return any("/roleAssignments/" in one.wanted.id and one.verb in {Verb.CREATE, Verb.UPDATE} for one in plan_.changes)
+
+
+def wait_for_roles(seconds: float, say: Callable[[str], None], sleep: Callable[[float], None]) -> None:
+    """Let role assignments take effect, at most `seconds`, with progress.
+
+    Azure tells nobody when they do: permissions can be asked for by whom they are for, not by the owner who gave them.
+    Source: "Troubleshoot Azure RBAC", role assignment changes are not being detected (up to 10 minutes).
+    """
+    waited = 0.0
+    while waited < seconds:
+        say(f"Waiting for the roles to take effect: {waited:.0f} of {seconds:.0f} s (Ctrl-C is safe, all is made).")
+        step = min(ROLE_STEP, seconds - waited)
+        sleep(step)
+        waited += step
+
+
 def look_for_removal(arm: Arm, options: Options) -> Looked:
     """Plan a disable. It needs no head node and no whole environment: the design tells what to look for."""
     facts = Gatherer(arm, options).facts()
@@ -59,7 +81,8 @@ def look_for_removal(arm: Arm, options: Options) -> Looked:
         wanted = design.remains(facts)
         facts = _read(arm, facts, wanted)
     made = plan.removal(facts, wanted)
-    return Looked(facts=facts, wanted=wanted, plan=made, findings=tuple(preflight.preflight(facts, made, ())))
+    findings = (*preflight.preflight(facts, made, ()), *preflight.unseen(facts))
+    return Looked(facts=facts, wanted=wanted, plan=made, findings=findings)
 
 
 def _read(arm: Arm, facts: Facts, wanted: tuple[Wanted, ...]) -> Facts:

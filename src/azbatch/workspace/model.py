@@ -101,6 +101,8 @@ class Facts:
     zone_of_network: Mapping[str, str] = field(
         default_factory=dict
     )  # network id -> a zone linked to it that is not ours
+    unreadable: tuple[str, ...] = ()  # ids that the caller may not read: whether they are there is not known
+    interfaces: tuple[Body, ...] = ()  # network interfaces: of machines, and of private endpoints
     found: Mapping[str, Body | None] = field(default_factory=dict)
 
 

@@ -57,7 +57,22 @@ def preflight(facts: Facts, plan: Plan, wanted: Sequence[Wanted]) -> list[Findin
     ]
 
 
+def unseen(facts: Facts) -> list[Finding]:
+    """For a removal: what the caller may not even read would be left there, and nobody told."""
+    actions = sorted({(f"{kind_of(id)}/read", id.split("/providers/")[0]) for id in facts.unreadable})
+    return [
+        Finding(
+            code="MissingRight",
+            subject=scope,
+            sentence=f"You may not do {action} on {scope}, so it cannot be seen whether all is taken away.",
+            remedy="Let an owner of the subscription run this command.",
+        )
+        for action, scope in actions
+    ]
+
+
 def _rights(facts: Facts, plan: Plan) -> Iterator[Finding]:
+    told: set[tuple[str, str]] = set()
     for change in plan.changes:
         if change.verb is Verb.KEEP:
             continue
@@ -66,6 +81,9 @@ def _rights(facts: Facts, plan: Plan) -> Iterator[Finding]:
         if allowed(facts.rights, action, id):
             continue
         scope = id.split("/providers/")[0]
+        if (action, scope) in told:
+            continue
+        told.add((action, scope))
         where = "the subscription" if scope.count("/") == 2 else "the workspace's resource group"
         role = "Owner" if "Microsoft.Authorization" in action else "Contributor"
         yield Finding(
@@ -88,6 +106,17 @@ def _providers(facts: Facts) -> Iterator[Finding]:
 
 
 def _place(facts: Facts, plan: Plan) -> Iterator[Finding]:
+    network = next((one for one in plan.changes if one.wanted.code == "vn" and one.verb is not Verb.REMOVE), None)
+    asked = facts.options.address_space
+    if network is not None and asked is not None:
+        has = network.wanted.body["properties"]["addressSpace"]["addressPrefixes"][0]
+        if str(ranges.parse(asked)) != has:
+            yield Finding(
+                code="AddressSpaceFixed",
+                subject=network.wanted.id,
+                sentence=f"The Batch network has the address space {has} already, not {asked}.",
+                remedy="Leave --address-space out, or run azbatch workspace disable first.",
+            )
     makes = any(one.verb is Verb.CREATE and one.wanted.code == "pe" for one in plan.changes)
     if not makes:
         return

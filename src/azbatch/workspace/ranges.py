@@ -11,6 +11,7 @@ from azbatch.errors import ConfigurationError
 RESERVED = 5  # Azure's own addresses in every subnet
 PREFIX = 22  # 507 nodes in half of it, endpoints in the other
 SMALLEST = 26
+PRIVATE = ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10")
 _POOL = IPv4Network("10.0.0.0/8")
 
 
@@ -19,13 +20,15 @@ def parse(text: str) -> IPv4Network:
     try:
         network = IPv4Network(text)
     except ValueError as error:
+        if ":" in text:
+            raise ConfigurationError(
+                [f"The address space {text} is IPv6, which Batch nodes do not use: write it like 10.42.0.0/22."]
+            ) from None
         raise ConfigurationError([f"'{text}' is no address space: {error}; write it like 10.42.0.0/22."]) from None
     if network.prefixlen > SMALLEST:
         raise ConfigurationError([f"The address space {text} is too small: at least a /{SMALLEST} is needed."])
-    if not network.is_private:
-        raise ConfigurationError(
-            [f"The address space {text} is not private: choose one in 10.0.0.0/8, 172.16.0.0/12 or 192.168.0.0/16."]
-        )
+    if not any(network.subnet_of(IPv4Network(one)) for one in PRIVATE):
+        raise ConfigurationError([f"The address space {text} is not private: choose one in {', '.join(PRIVATE)}."])
     return network
 
 

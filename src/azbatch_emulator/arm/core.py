@@ -33,8 +33,8 @@ LOCK = "Microsoft.Authorization/locks"
 BUSY = frozenset({ProvisioningState.CREATING, ProvisioningState.UPDATING, ProvisioningState.DELETING})
 RETRY_AFTER = timedelta(seconds=10)
 PAGE = 1000
+PROPAGATION = timedelta(minutes=2)  # of role assignments; on Azure up to ten
 _VERSION = re.compile(r"^\d{4}-\d\d-\d\d(-preview|-privatepreview)?$")
-PROPAGATION = timedelta(minutes=2)  # until a new role is in force
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -116,7 +116,7 @@ class Arm:
             owner = self._canonical(parse(above))
             kind = self._kind(owner)
             name = last_word if request.method == "POST" else f"get {last_word}"
-            if name in kind.actions:
+            if name in kind.actions or name in kind.changes:
                 self._check_subscription(request.path)
                 return self._act(request, owner, kind, name, now)
         if request.method != "GET":
@@ -148,9 +148,18 @@ class Arm:
         verb = f"{word}/action" if request.method == "POST" else f"{word}/read"
         self._authorize(request.caller, f"{_rbac_type(id)}/{verb}", id.text, now)
         before = self._existing(id)
-        return kind.actions[name](
-            self._edit(id, before, {**(request.body or {}), "?": dict(request.query)}, request.caller, now)
-        )
+        edit = self._edit(id, before, {**(request.body or {}), "?": dict(request.query)}, request.caller, now)
+        if name not in kind.changes:
+            return kind.actions[name](edit)
+        self._check_locks(id, removes=False)
+        self._check_idle(id)
+        body, delay = kind.changes[name](edit), kind.update_delay / self._speed
+        state = ProvisioningState.UPDATING if delay else ProvisioningState.SUCCEEDED
+        self.store.put(replace(before, body=body, state=state, changed=now))
+        if not delay:
+            return Answer(status=200)
+        operation = self._begin(id, now + delay, (), removes=False)
+        return Answer(status=202, headers=self._headers(request, operation, kind.style))
 
     # Writing
 

@@ -89,6 +89,7 @@ class Kind:
     `children` maps the name of an embedded array in `properties` to the type of the child resources it holds, such as
     `{"subnets": "Microsoft.Network/virtualNetworks/subnets"}`; the core splits and joins them.
     `actions` are POSTs below the resource's id, by lower-case name ("get name" for a GET that is no list).
+    `changes` are POSTs too, long-running, that give the resource another body (start, deallocate).
     `links` names other resources a body refers to, with the action RBAC asks for on each: `subnets/join/action`.
     `plain` resources have neither provisioningState nor eTag (role assignments, locks).
     """
@@ -104,6 +105,7 @@ class Kind:
     delete_delay: timedelta = timedelta(0)
     children: Mapping[str, str] = field(default_factory=dict)
     actions: Mapping[str, Callable[[Edit], Answer]] = field(default_factory=dict)
+    changes: Mapping[str, Callable[[Edit], Body]] = field(default_factory=dict)
     links: Callable[[Edit], tuple[tuple[str, str], ...]] = no_links
     plain: bool = False
 

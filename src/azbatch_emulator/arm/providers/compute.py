@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
 from azbatch_emulator.arm.kinds import Draft, Edit, Function, Kind, Provider, Resources
-from azbatch_emulator.arm.records import Answer, ArmRefused, Request, Style
+from azbatch_emulator.arm.records import Answer, ArmRefused, Request, Resource, Style
 
 TYPE = "Microsoft.Compute/virtualMachines"
+POWER = "powerState"  # kept beside the properties, and shown by the instance view only
 FAMILIES = {
     "standardDDSv5Family": 100,
     "standardFSv2Family": 100,
@@ -29,7 +30,9 @@ def _put(edit: Edit) -> Draft:
                 "InvalidResourceReference",
                 f"Resource {interface.get('id')} referenced by resource {edit.id.text} was not found.",
             )
-    body = {**edit.body, "properties": properties}
+    body = {name: value for name, value in edit.body.items() if name != POWER} | {"properties": properties}
+    if edit.before is not None and POWER in edit.before.body:
+        body[POWER] = edit.before.body[POWER]
     identity = identity_of(edit)
     if identity:
         body["identity"] = identity
@@ -71,12 +74,28 @@ def identity_links(edit: Edit) -> tuple[tuple[str, str], ...]:
     return tuple((id, "Microsoft.ManagedIdentity/userAssignedIdentities/assign/action") for id in given)
 
 
-def _nothing(_edit: Edit) -> Answer:
-    return Answer(status=200)
+def _powered(state: str) -> Callable[[Edit], Mapping[str, Any]]:
+    """The machine with another power state; a running one carries none."""
+
+    def change(edit: Edit) -> Mapping[str, Any]:
+        assert edit.before is not None
+        body = {name: value for name, value in edit.before.body.items() if name != POWER}
+        return body if state == "running" else {**body, POWER: state}
+
+    return change
 
 
-def _instance_view(_edit: Edit) -> Answer:
-    return Answer(status=200, body={"statuses": [{"code": "PowerState/running", "displayStatus": "VM running"}]})
+def _shown(machine: Resource, _resources: Resources) -> Mapping[str, Any]:
+    """Without the power state, which only the instance view tells."""
+    return {name: value for name, value in machine.body.items() if name != POWER}
+
+
+def _instance_view(edit: Edit) -> Answer:
+    assert edit.before is not None
+    state = edit.before.body.get(POWER, "running")
+    power = {"code": f"PowerState/{state}", "level": "Info", "displayStatus": f"VM {state}"}
+    done = {"code": "ProvisioningState/succeeded", "level": "Info", "displayStatus": "Provisioning succeeded"}
+    return Answer(status=200, body={"statuses": [done, power]})
 
 
 def _usages(_request: Request, _names: Mapping[str, str], _resources: Resources, _now: datetime) -> Answer:
@@ -105,7 +124,14 @@ PROVIDER = Provider(
             update_delay=timedelta(seconds=10),
             delete_delay=timedelta(seconds=30),
             links=identity_links,
-            actions={"start": _nothing, "deallocate": _nothing, "get instanceview": _instance_view},
+            show=_shown,
+            actions={"get instanceview": _instance_view},
+            changes={
+                "start": _powered("running"),
+                "restart": _powered("running"),
+                "poweroff": _powered("stopped"),
+                "deallocate": _powered("deallocated"),
+            },
         ),
     ),
     functions=(

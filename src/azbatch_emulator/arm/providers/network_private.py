@@ -9,7 +9,7 @@ from typing import Any
 from azbatch_emulator.arm import addresses
 from azbatch_emulator.arm.ids import ResourceId, parse
 from azbatch_emulator.arm.kinds import Delete, Draft, Edit, Kind, Put, Resources
-from azbatch_emulator.arm.records import ArmRefused, Resource, Style
+from azbatch_emulator.arm.records import ArmRefused, ProvisioningState, Resource, Style
 
 ENDPOINT = "Microsoft.Network/privateEndpoints"
 ZONE_GROUP = f"{ENDPOINT}/privateDnsZoneGroups"
@@ -117,6 +117,13 @@ def _endpoint(edit: Edit) -> Draft:
         },
     }
     return Draft(body={**edit.body, "properties": properties}, also=(Put(interface, card),))
+
+
+def _endpoint_shown(endpoint: Resource, resources: Resources) -> Mapping[str, Any]:
+    """As Azure shows it: once a DNS zone group keeps the records, `customDnsConfigs` is empty."""
+    if any(one.state is ProvisioningState.SUCCEEDED for one in resources.of_type(ZONE_GROUP, endpoint.id.text)):
+        return {**endpoint.body, "properties": {**endpoint.properties, "customDnsConfigs": []}}
+    return endpoint.body
 
 
 def _address(edit: Edit, subnet: str) -> str:
@@ -263,20 +270,13 @@ def _link_links(edit: Edit) -> tuple[tuple[str, str], ...]:
     return ((network, "Microsoft.Network/virtualNetworks/join/action"),) if network else ()
 
 
-def _shown(resource: Resource, resources: Resources) -> Mapping[str, Any]:
-    """Names and addresses are shown while nobody else keeps them: with a zone group they are in its record sets."""
-    if any(resources.of_type(ZONE_GROUP, resource.id.text)):
-        return {**resource.body, "properties": {**resource.properties, "customDnsConfigs": []}}
-    return resource.body
-
-
 _DELAYS: dict[str, Any] = {"style": Style.ASYNC_OPERATION, "delete_style": Style.ASYNC_OPERATION}
 KINDS = (
     Kind(
         type=ENDPOINT,
         put=_endpoint,
-        show=_shown,
         delete=_endpoint_gone,
+        show=_endpoint_shown,
         links=_endpoint_links,
         create_delay=timedelta(seconds=40),
         update_delay=timedelta(seconds=10),
