@@ -56,12 +56,15 @@ class Executor(Following):
             self._begin_or_clean_up()
 
     def _begin_or_clean_up(self) -> None:
+        from snakemake_executor_plugin_azbatch.driver import DriverPresent
+
         try:
             self._begin()
         except BaseException as error:
             # Snakemake does not clean up after a constructor that failed.
             self._close()
-            if self._made is None or not self._made.goes_on:
+            # Another driver, living or dead, may need the archive of the same name.
+            if not isinstance(error, DriverPresent) and (self._made is None or not self._made.goes_on):
                 self.workflow.cleanup_source_archive()
             self.wait = False
             if isinstance(error, ConfigurationError):

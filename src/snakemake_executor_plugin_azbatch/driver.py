@@ -11,6 +11,10 @@ from azbatch.errors import ConfigurationError
 FILE = Path(".snakemake") / "azbatch.lock"
 
 
+class DriverPresent(ConfigurationError):
+    """Another driver is at work here."""
+
+
 class DriverLock:
     """Held from `take` to `release`, or to the end of the process, however it ends."""
 
@@ -19,7 +23,7 @@ class DriverLock:
         self._file: int | None = None
 
     def take(self) -> None:
-        """Raises ConfigurationError where another driver that lives holds it."""
+        """Raises DriverPresent where another driver that lives holds it."""
         self._path.parent.mkdir(exist_ok=True)
         # Children must not inherit it: it would outlive the driver.
         file = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
@@ -28,7 +32,7 @@ class DriverLock:
         except OSError:
             holder = os.pread(file, 20, 0).decode(errors="replace").strip() or "unknown"
             os.close(file)
-            raise ConfigurationError(
+            raise DriverPresent(
                 [f"Process {holder} runs this workflow already: wait for its end, or use another folder."]
             ) from None
         os.ftruncate(file, 0)
