@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import json
+import os
+import subprocess
 import uuid
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -19,6 +23,7 @@ from azure.mgmt.resource.resources import ResourceManagementClient
 from azbatch_emulator import Emulator
 from tests.contract.sdk import MACHINE, Token
 
+PYTHON_14 = Path(__file__).parents[2] / ".venv-batch14" / "bin" / "python"
 AT = {"location": "westeurope"}
 
 
@@ -186,6 +191,32 @@ def test_batch_accounts_and_their_pools(clients: dict[str, Any], emulator: Emula
     assert list(batch.pool.list_by_batch_account("lab", "labacc")) == []
     batch.batch_account.begin_delete("lab", "labacc").result()
     assert "labacc" not in {one.name for one in batch.batch_account.list_by_resource_group("lab")}
+
+
+@pytest.mark.skipif(
+    not PYTHON_14.exists(), reason="azure-mgmt-batch 17.3 is not in .venv-batch14 (scripts/test does it)"
+)
+def test_the_previous_generation_of_the_batch_management_sdk(emulator: Emulator) -> None:
+    """azure-mgmt-batch 17.3: account, keys, name check, pools, deletions."""
+    done = subprocess.run(
+        [str(PYTHON_14), str(Path(__file__).with_name("mgmt17_scenario.py")), emulator.https_url],
+        input=Token(emulator).get_token("https://management.azure.com/.default").token,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        env={**os.environ, "REQUESTS_CA_BUNDLE": str(emulator.ca_bundle), "PYTHONWARNINGS": "ignore"},
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert json.loads(done.stdout) == {
+        "endpoint": "oldacc.westeurope.batch.azure.com",
+        "key": True,
+        "free": False,
+        "pools": ["old"],
+        "size": "standard_d2ds_v5",
+        "left": [],
+        "accounts": False,
+    }
 
 
 def test_signing_in_with_a_secret_and_with_a_device_code(emulator: Emulator) -> None:
