@@ -21,6 +21,7 @@ READS = (
     "Microsoft.Batch/locations/*/read",
     "Microsoft.Compute/virtualMachines/read",
     "Microsoft.ManagedIdentity/userAssignedIdentities/read",
+    "Microsoft.Network/networkInterfaces/read",
     "Microsoft.Network/networkSecurityGroups/read",
     "Microsoft.Network/networkSecurityGroups/securityRules/read",
     "Microsoft.Network/privateEndpoints/read",
