@@ -20,7 +20,7 @@ def main() -> None:
 
 @main.command()
 @click.option("--state", type=click.Path(path_type=Path, file_okay=False), help="State folder.")
-@click.option("--runner", type=click.Choice(["process", "instant"]), default="process", show_default=True)
+@click.option("--runner", type=click.Choice(["process", "container", "instant"]), default="process", show_default=True)
 @click.option("--speed", type=click.FloatRange(min=0, min_open=True), default=60.0, show_default=True)
 @click.option("--no-storage", is_flag=True, help="Without Blob storage (and so without Node.js).")
 @click.option("--ephemeral", is_flag=True, help="Begin empty, and keep nothing.")

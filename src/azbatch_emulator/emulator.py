@@ -26,7 +26,7 @@ from azbatch_emulator.server import ServerThread, bind
 from azbatch_emulator.state import StateFolder, cache_directory
 
 log = logging.getLogger(__name__)
-RunnerName = Literal["process", "instant"]
+RunnerName = Literal["process", "container", "instant"]
 Progress = Callable[[str], None]
 
 
@@ -35,7 +35,8 @@ class Emulator:
 
     `state` is the state folder, a temporary one by default. In a folder of its own everything survives the process,
     even kill -9: nodes reboot at the next start, and running tasks are requeued; `ephemeral` begins empty each time.
-    `runner` "process" runs tasks as real processes, "instant" ends each as soon as it starts. `speed` divides the
+    `runner` "process" runs tasks as real processes, "container" those with
+    containerSettings in containers of podman or docker, "instant" ends each as soon as it starts. `speed` divides the
     service's delays (allocation, boot, sampling, autoscale interval); tasks take the time they take. Without `storage`
     there is no Azurite, and Node.js is not needed. Port 0 is a free one.
 
@@ -85,6 +86,10 @@ class Emulator:
         self._exit.close()
 
     def _start(self, stack: contextlib.ExitStack) -> None:
+        if self._runner_name == "container":
+            from azbatch_emulator.runners.container import engine
+
+            engine(os.environ)  # before anything is started
         self._folder = self._open_folder(stack)
         secrets = self._folder.secrets()
         self.account_key, self.storage_key, self._token = (
@@ -224,6 +229,10 @@ class Emulator:
             token=lambda resource: str(tokens.mint(resource, SUBJECT, datetime.now(UTC))),
         )
         owner = f"{self._folder.owner}/nodes" if mine else f"{self._folder.owner}/accounts/{account.name}"
+        if self._runner_name == "container":
+            from azbatch_emulator.runners.container import ContainerRunner
+
+            return ContainerRunner(nodes, surroundings, owner=owner), nodes
         return ProcessRunner(nodes, surroundings, owner=owner), nodes
 
     def _control(self, site: Any) -> control.Control:
