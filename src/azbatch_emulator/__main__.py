@@ -20,7 +20,7 @@ def main() -> None:
 
 @main.command()
 @click.option("--state", type=click.Path(path_type=Path, file_okay=False), help="State folder.")
-@click.option("--runner", type=click.Choice(["process", "instant"]), default="process", show_default=True)
+@click.option("--runner", type=click.Choice(["process", "container", "instant"]), default="process", show_default=True)
 @click.option("--speed", type=click.FloatRange(min=0, min_open=True), help="By default the profile's.")
 @click.option("--profile", default="fast", show_default=True, help="fast, realistic, chaos, or a YAML file.")
 @click.option("--no-storage", is_flag=True, help="Without Blob storage (and so without Node.js).")

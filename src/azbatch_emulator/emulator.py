@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from azbatch_emulator.forward_proxy import ForwardProxy
 
 log = logging.getLogger(__name__)
-RunnerName = Literal["process", "instant"]
+RunnerName = Literal["process", "container", "instant"]
 Progress = Callable[[str], None]
 
 
@@ -44,7 +44,8 @@ class Emulator:
     even kill -9: nodes reboot at the next start, and running tasks are requeued; `ephemeral` begins empty each time.
     `for_nextflow` lets Nextflow use it: the storage answers under its name on Azure too, by a proxy that NXF_OPTS in
     `environment` names together with a trust store.
-    `runner` "process" runs tasks as real processes, "instant" ends each as soon as it starts. `speed`, by
+    `runner` "process" runs tasks as real processes, "container" those with containerSettings in containers of podman
+    or docker, "instant" ends each as soon as it starts. `speed`, by
     default the profile's, divides the service's delays (allocation, boot, sampling, autoscale interval); tasks take the
     time they take. `profile` (fast, realistic, chaos, or a YAML file) holds delays, failures and HTTP faults.
     With `virtual_time` the clock jumps to what is due next while nothing runs, at Azure's own delays; nothing survives.
@@ -110,6 +111,10 @@ class Emulator:
     def _start(self, stack: contextlib.ExitStack) -> None:
         if self._for_nextflow and not self._with_storage:
             raise EmulatorError("Nextflow needs Blob storage: leave out --no-storage or --for-nextflow.")
+        if self._runner_name == "container":
+            from azbatch_emulator.runners.container import engine
+
+            engine(os.environ)  # before anything is started
         self._folder = self._open_folder(stack)
         secrets = self._folder.secrets()
         self.account_key, self.storage_key, self._token = (
@@ -287,6 +292,10 @@ class Emulator:
             ),
         )
         owner = f"{self._folder.owner}/nodes" if mine else f"{self._folder.owner}/accounts/{account.name}"
+        if self._runner_name == "container":
+            from azbatch_emulator.runners.container import ContainerRunner
+
+            return ContainerRunner(nodes, surroundings, owner=owner), nodes
         return ProcessRunner(nodes, surroundings, owner=owner), nodes
 
     def _control(self, site: Any) -> control.Control:

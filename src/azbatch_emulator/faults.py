@@ -20,6 +20,8 @@ _KNOWN: dict[str, tuple[str, str]] = {
     "BlobNotFound": (_USER, "One of the specified Azure Blob(s) is not found"),
     "CommandLaunchFailed": (_USER, "Failed to launch the specified command line"),
     "CommandProgramNotFound": (_USER, "The specified command program is not found"),
+    "ContainerInvalidImage": (_USER, "The container image is invalid or could not be pulled"),
+    "ContainerInvalidRegistry": (_USER, "The specified container registry is invalid"),
     "DiskFull": (_SERVER, "There is not enough disk space on the node that was selected to run the task"),
     "FailureExitCode": (_USER, "The task exited with an exit code representing a failure"),
     "FileUploadAccessDenied": (

@@ -63,10 +63,10 @@ def command() -> None:
 @_state_option
 @click.option(
     "--runner",
-    type=click.Choice(["process", "instant"]),
+    type=click.Choice(["process", "container", "instant"]),
     default="process",
     show_default=True,
-    help="Run tasks as real processes, or end each at once (for load).",
+    help="Run tasks as real processes, in containers (podman or docker), or end each at once (for load).",
 )
 @click.option(
     "--speed",

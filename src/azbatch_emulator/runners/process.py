@@ -36,7 +36,9 @@ T = TypeVar("T")
 
 
 @dataclass(slots=True)
-class _Active:
+class Active:
+    """A run under way."""
+
     command: Run
     marker: str
     cancelled: threading.Event = field(default_factory=threading.Event)
@@ -54,7 +56,7 @@ class ProcessRunner:
         self._surroundings = surroundings
         self._owner = owner
         self._transfers = Transfers(surroundings)
-        self._active: dict[str, _Active] = {}
+        self._active: dict[str, Active] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._threads: ThreadPoolExecutor | None = None
         self._temporary: Path | None = None
@@ -96,7 +98,7 @@ class ProcessRunner:
     # Runs
 
     def start(self, command: Run, report: Report) -> None:
-        active = _Active(command, self._marker(command.pool_id, command.node_id, command.run))
+        active = Active(command, self._marker(command.pool_id, command.node_id, command.run))
         self._active[command.run] = active
         self._spawn(self._run(active, report))
 
@@ -105,13 +107,13 @@ class ProcessRunner:
         if active is not None:
             self._end(active)
 
-    def _end(self, active: _Active) -> None:
+    def _end(self, active: Active) -> None:
         active.cancelled.set()
         if active.process is not None:
             processes.kill_group(active.process.pid)
         self._sweep_soon(active.marker)
 
-    async def _run(self, active: _Active, report: Report) -> None:
+    async def _run(self, active: Active, report: Report) -> None:
         command, code, failure = active.command, None, None
         if not active.cancelled.is_set():
             report(RunStarted(run=command.run))
@@ -126,7 +128,7 @@ class ProcessRunner:
         if not active.cancelled.is_set():
             report(RunEnded(run=command.run, exit_code=code, failure=failure))
 
-    async def _carry_out(self, active: _Active) -> tuple[int | None, Fault | None]:
+    async def _carry_out(self, active: Active) -> tuple[int | None, Fault | None]:
         command, began = active.command, time.monotonic()
         paths = self._prepare(command)
         variables = environment.build(
@@ -141,6 +143,8 @@ class ProcessRunner:
         failure = None
         if command.spec.get("resourceFiles"):
             failure = await self._in_thread(lambda: self._transfers.fetch(command.spec, paths, stopped))
+        if failure is None:
+            failure = await self._before_launch(active)
         if failure is None:
             failure = self._launch(active, paths, variables)
         if failure is not None:
@@ -171,7 +175,11 @@ class ProcessRunner:
             log.warning("container images are ignored: commands run on this machine")
         return paths
 
-    def _launch(self, active: _Active, paths: TaskPaths, variables: dict[str, str]) -> Fault | None:
+    async def _before_launch(self, _active: Active) -> Fault | None:
+        """What a kind of runner needs before the command can begin."""
+        return None
+
+    def _launch(self, active: Active, paths: TaskPaths, variables: dict[str, str]) -> Fault | None:
         text = str(active.command.spec.get("commandLine", ""))
         try:
             words = command_line.split(text)
@@ -182,6 +190,12 @@ class ProcessRunner:
         executable = command_line.program(words, paths.working, variables["PATH"])
         if executable is None:
             return faults.fault("CommandProgramNotFound", Message=f"There is no program {words[0]!r} on the node")
+        return self._popen(active, paths, words, executable, variables)
+
+    @staticmethod
+    def _popen(
+        active: Active, paths: TaskPaths, words: list[str], executable: str, variables: dict[str, str]
+    ) -> Fault | None:
         if active.cancelled.is_set():
             raise Cancelled
         try:
@@ -200,7 +214,7 @@ class ProcessRunner:
             return faults.fault("CommandLaunchFailed", Message=f"{words[0]}: {error}")
         return None
 
-    async def _wait(self, active: _Active, began: float) -> tuple[int, bool]:
+    async def _wait(self, active: Active, began: float) -> tuple[int, bool]:
         """(exit code, whether it ended within its time); a signal counts as 128 + its number, as a shell says it."""
         process, limit = active.process, active.command.max_wall_clock
         assert process is not None
