@@ -108,12 +108,13 @@ class Bench:
 
     def snakemake(
         self, kind: str, name: str, jobs: int, shell: str, *more: str, slots: int = 1, interrupt: bool = False
-    ) -> tuple[float, Counter[str], Counter[str]]:
-        """Seconds of a workflow of `jobs` jobs from its first job's announcement to the last one's end, and requests.
+    ) -> tuple[float, Counter[str], Counter[str], Counter[str]]:
+        """Seconds of `jobs` jobs from the first one's announcement to the last one's end; requests until then.
 
-        `interrupt`: seconds from a Ctrl-C, sent when all jobs were looked at once, to the exit; requests before and after.
+        `interrupt`: seconds from a Ctrl-C to the exit, and requests until it and of looking at all jobs. It is sent
+        when all jobs have been submitted and have then been looked at.
         """
-        before = self.counts()
+        before, there = self.counts(), None
         with tempfile.TemporaryDirectory() as folder:
             envvars = 'envvars: "AZURITE_CONNECTION_STRING"\n' if kind == "peer" else ""
             (Path(folder) / "Snakefile").write_text(
@@ -123,27 +124,37 @@ class Bench:
             command = [*self.command(kind, name, slots, jobs), *more]
             log = Path(folder) / "log"
             with log.open("w") as stream:
-                running = subprocess.Popen(command, cwd=folder, env=self.environment(kind), stdout=stream, stderr=stream)
+                running = subprocess.Popen(
+                    command, cwd=folder, env=self.environment(kind), stdout=stream, stderr=stream
+                )
                 begun = ended = 0.0
                 while running.poll() is None:
                     time.sleep(0.05)
                     text = log.read_text()
                     begun = begun or ("rule one:" in text and time.monotonic()) or 0.0
                     ended = ended or (text.count("(Rule: one)") >= jobs and time.monotonic()) or 0.0
-                    if interrupt and self._looked(kind, self.counts() - before, jobs):
+                    if interrupt and there is None and self._tasks() >= jobs:
+                        there = self.counts()
+                    if there is not None and self._looked(kind, self.counts() - there, jobs):
                         break
-                if interrupt and running.poll() is None:
+                if there is not None and running.poll() is None:
                     middle, begun = self.counts(), time.monotonic()
                     running.send_signal(signal.SIGINT)
                     running.wait(timeout=600)
-                    return time.monotonic() - begun, middle - before, self.counts() - middle
+                    took = time.monotonic() - begun
+                    return took, middle - before, middle - there, self.counts() - middle
             if running.returncode or not ended:
                 raise SystemExit(log.read_text()[-3000:])
-        return ended - begun, self.counts() - before, Counter()
+        return ended - begun, self.counts() - before, Counter(), Counter()
+
+    def _tasks(self) -> int:
+        """Tasks that have not ended, in the largest job."""
+        jobs = self.emulator.control("status")["jobs"]
+        return max((job["tasks"]["active"] + job["tasks"]["running"] for job in jobs), default=0)
 
     @staticmethod
     def _looked(kind: str, counts: Counter[str], jobs: int) -> bool:
-        return counts["GetTask"] >= jobs if kind == "peer" else counts["ListTasks"] >= 2
+        return counts["GetTask"] >= jobs if kind == "peer" else counts["ListTasks"] >= 3
 
     def files(self, kind: str, what: str, number: int, megabytes: int) -> dict[str, float]:
         with tempfile.TemporaryDirectory() as folder:
@@ -159,9 +170,9 @@ def overhead(bench: Bench) -> list[Row]:
     """A trivial job, announcement to report; ours also packed, per job at 100 jobs a task."""
     bench.pool(2)
     bench.snakemake("ours", "warm", 1, "echo {wildcards.i} > {output}")
-    ours, asked, _ = bench.snakemake("ours", "one", 1, "echo {wildcards.i} > {output}")
-    packed, _, _ = bench.snakemake("ours", "packed", 100, "echo {wildcards.i} > {output}", "--azbatch-pack", "100")
-    peer, peer_asked, _ = bench.snakemake("peer", "peer-one", 1, "echo {wildcards.i} > {output}")
+    ours, asked, *_ = bench.snakemake("ours", "one", 1, "echo {wildcards.i} > {output}")
+    packed, *_ = bench.snakemake("ours", "packed", 100, "echo {wildcards.i} > {output}", "--azbatch-pack", "100")
+    peer, peer_asked, *_ = bench.snakemake("peer", "peer-one", 1, "echo {wildcards.i} > {output}")
     return [
         (
             "overhead of a trivial job (the peer's with its pool's start), s",
@@ -177,12 +188,14 @@ def cancel(bench: Bench) -> list[Row]:
     """Requests to submit and to look once at jobs that all run or wait; then Ctrl-C."""
     number, fewer = (200, 50) if bench.quick else (500, 500)
     bench.pool(2)
-    ours, early, late = bench.snakemake("ours", "cancel", number, "sleep 900", interrupt=True)
-    peer, peer_early, peer_late = bench.snakemake("peer", "peer-cancel", fewer, "sleep 900", interrupt=True)
+    ours, early, looking, late = bench.snakemake("ours", "cancel", number, "sleep 900", interrupt=True)
+    peer, peer_early, peer_looking, peer_late = bench.snakemake(
+        "peer", "peer-cancel", fewer, "sleep 900", interrupt=True
+    )
     adding = early["CreateTaskCollection"] + early["CreateTask"]
-    passes = early["ListTasks"] or 1
-    looked = sum(early[name] for name in STATUS)
-    peer_looked = sum(peer_early[name] for name in STATUS) / max(1, peer_early["GetTask"])
+    passes = looking["ListTasks"]
+    looked = sum(looking[name] for name in STATUS)
+    peer_looked = sum(peer_looking[name] for name in STATUS) / peer_looking["GetTask"]
     return [
         (
             f"requests to submit {number} jobs",
@@ -191,13 +204,13 @@ def cancel(bench: Bench) -> list[Row]:
             f"{peer_early['CreateTask'] * number / fewer:.0f} ({peer_early['CreateTask']} for {fewer})",
         ),
         (
-            f"requests of a status pass, {number} running",
+            f"requests of a status pass, {number} jobs submitted",
             f"{looked / passes:.1f}",
             "≤ 3",
             f"{peer_looked * number:.0f} ({peer_looked:.1f} a job, measured with {fewer})",
         ),
         (
-            f"Ctrl-C, {number} running, to exit",
+            f"Ctrl-C, {number} jobs submitted, to exit",
             f"{ours:.1f} s, {late.total()} requests",
             "< 3 s",
             f"{peer:.1f} s, {peer_late.total()} requests, with {fewer}",
@@ -243,8 +256,8 @@ def wall(bench: Bench) -> list[Row]:
     """Jobs of 1 s on 20 slots of one node: on this machine's cores, so that it is their overhead that counts."""
     number = 20 if bench.quick else 500
     bench.pool(20)
-    ours, _, _ = bench.snakemake("ours", "wall", number, "sleep 1; touch {output}", slots=20)
-    peer, _, _ = bench.snakemake("peer", "peer-wall", number, "sleep 1; touch {output}", slots=20)
+    ours, *_ = bench.snakemake("ours", "wall", number, "sleep 1; touch {output}", slots=20)
+    peer, *_ = bench.snakemake("peer", "peer-wall", number, "sleep 1; touch {output}", slots=20)
     return [
         (f"{number} jobs of 1 s on 20 slots, s", f"{ours:.0f}", "5 x less", f"{peer:.0f} ({peer / ours:.1f} x)"),
     ]
@@ -279,7 +292,9 @@ def main() -> None:
     parser.add_argument("--write", action="store_true", help="add the results to bench/RESULTS.md")
     arguments = parser.parse_args()
     if sys.platform != "linux" or os.geteuid():
-        raise SystemExit("The peer needs host names of its own, which only root on Linux can give it: run this as root.")
+        raise SystemExit(
+            "The peer needs host names of its own, which only root on Linux can give it: run this as root."
+        )
     # A node's `python` is the peer's; ours names its interpreter.
     os.environ["PATH"] = f"{ROOT / '.venv-peer/bin'}:{os.environ['PATH']}"
     os.environ["AZBATCH_ACCOUNT_NAME"] = "emulator"
