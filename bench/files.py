@@ -5,14 +5,17 @@ Runs in the interpreter of the one that is measured: imports nothing of this pro
 """
 
 import asyncio
+import importlib
 import json
 import logging
 import os
 import re
 import sys
 import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 from azure.storage.blob import BlobServiceClient
 from snakemake.io import IOCache
@@ -24,24 +27,20 @@ asked = 0
 class Count(logging.Handler):
     """Counts the SDK's requests by its own log of them."""
 
-    def emit(self, record):
+    def emit(self, record: logging.LogRecord) -> None:
         global asked
         asked += str(record.msg).startswith("Request URL")
 
 
-def provider(kind, folder):
-    if kind == "ours":
-        from snakemake_storage_plugin_azblob import StorageProvider, StorageProviderSettings
-
-        settings = StorageProviderSettings()
-    else:
-        from snakemake_storage_plugin_azure import StorageProvider, StorageProviderSettings
-
-        settings = StorageProviderSettings(account_name="emulatorstorage")
-    return StorageProvider(local_prefix=folder, logger=logging.getLogger("bench"), settings=settings)
+def provider(kind: str, folder: Path) -> Any:
+    # By name: each of the two is installed in one of the interpreters only.
+    plugin = importlib.import_module(f"snakemake_storage_plugin_{'azblob' if kind == 'ours' else 'azure'}")
+    account = {} if kind == "ours" else {"account_name": "emulatorstorage"}
+    settings = plugin.StorageProviderSettings(**account)
+    return plugin.StorageProvider(local_prefix=folder, logger=logging.getLogger("bench"), settings=settings)
 
 
-def main():
+def main() -> None:
     kind, what, number, megabytes, folder = sys.argv[1], sys.argv[2], *map(int, sys.argv[3:5]), Path(sys.argv[5])
     service = BlobServiceClient.from_connection_string(os.environ["AZURITE_CONNECTION_STRING"])
     if kind != "peer":
@@ -57,11 +56,11 @@ def main():
         answer = check(kind, folder, names)
     else:
         answer = move(kind, folder, container, names, megabytes)
-    peak = re.search(r"VmHWM:\s*(\d+)", Path("/proc/self/status").read_text())[1]
+    peak = re.findall(r"VmHWM:\s*(\d+)", Path("/proc/self/status").read_text())[0]
     print(json.dumps({**answer, "memory": int(peak) / 1024}))
 
 
-def check(kind, folder, names):
+def check(kind: str, folder: Path, names: list[str]) -> dict[str, float]:
     """What Snakemake asks of each file of an up-to-date workflow: inventory, then existence and time (no size)."""
     found = provider(kind, folder)
     items = [found.object(f"az://files/{name}") for name in names]
@@ -71,7 +70,7 @@ def check(kind, folder, names):
     logger.addHandler(Count())
     started = time.monotonic()
 
-    async def all_of_them():
+    async def all_of_them() -> None:
         for item in items:
             await item.inventory(cache)
             key = None if kind == "peer" else item.cache_key()
@@ -85,9 +84,9 @@ def check(kind, folder, names):
     return {"requests": requests, "seconds": took}
 
 
-def move(kind, folder, container, names, megabytes):
+def move(kind: str, folder: Path, container: Any, names: list[str], megabytes: int) -> dict[str, float]:
     """Up and down again, the way Snakemake does it: all its files handed to the event loop at once."""
-    items = []
+    items: list[Any] = []
     if kind != "raw":
         found = provider(kind, folder)
         items = [found.object(f"az://files/{name}") for name in names]
@@ -98,18 +97,18 @@ def move(kind, folder, container, names, megabytes):
             for _ in range(megabytes):
                 stream.write(bytes(1 << 20))
 
-    def up(path, name):
+    def up(path: Path, name: str) -> None:
         with path.open("rb") as stream:
             container.upload_blob(name, stream, overwrite=True, max_concurrency=4)
 
-    def down(path, name):
+    def down(path: Path, name: str) -> None:
         with path.open("wb") as stream:
             container.download_blob(name, max_concurrency=4).readinto(stream)
 
-    async def gather(method):
+    async def gather(method: str) -> None:
         await asyncio.gather(*(getattr(item, method)() for item in items))
 
-    def run(method, raw):
+    def run(method: str, raw: Callable[[Path, str], None]) -> float:
         started = time.monotonic()
         if kind == "raw":
             with ThreadPoolExecutor(THREADS) as threads:
