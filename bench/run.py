@@ -327,13 +327,17 @@ def main() -> None:
         for name in arguments.rows or ROWS:
             print(f"measuring {name} …", file=sys.stderr)
             found += ROWS[name](emulator, arguments.quick)
-    table = _table(found)
-    print(table)
+    print(_table(found))
     if arguments.write:
-        path = Path(__file__).with_name("RESULTS.md")
-        head = path.read_text() if path.exists() else "# Results\n\nMade by `./scripts/bench --write`, newest last.\n"
-        machine = f"{os.cpu_count()} cores, {platform.machine()}, Python {platform.python_version()}"
-        path.write_text(f"{head}\n## {datetime.now(UTC):%Y-%m-%d %H:%M} UTC, {machine}\n\n{table}\n")
+        write(found)
+
+
+def write(rows: list[Row]) -> None:
+    """Add a dated section to bench/RESULTS.md."""
+    path = Path(__file__).with_name("RESULTS.md")
+    head = path.read_text() if path.exists() else "# Results\n\nMade by `./scripts/bench --write`, newest last.\n"
+    machine = f"{os.cpu_count()} cores, {platform.machine()}, Python {platform.python_version()}"
+    path.write_text(f"{head}\n## {datetime.now(UTC):%Y-%m-%d %H:%M} UTC, {machine}\n\n{_table(rows)}\n")
 
 
 def _table(rows: list[Row]) -> str:
