@@ -24,8 +24,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from azbatch_emulator.launcher import Emulator
+from bench.common import Row
 from bench.doors import ARM, door, past_proxies
-from bench.run import Row, write
+from bench.run import write
 
 ROOT = Path(__file__).resolve().parent.parent
 PYTHON = {"peer": str(ROOT / ".venv-peer/bin/python"), "ours": sys.executable, "raw": sys.executable}
