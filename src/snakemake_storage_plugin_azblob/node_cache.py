@@ -11,7 +11,7 @@ import hashlib
 import os
 import shutil
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -55,12 +55,17 @@ class NodeCache:
         if self.limit is not None:
             return self.limit
         self.folder.mkdir(parents=True, exist_ok=True)
-        ours = sum(path.stat().st_size for path in self._entries())
+        ours = sum(self._sizes().values())
         return int((shutil.disk_usage(self.folder).free + ours) * SHARE)
 
-    def _entries(self) -> list[Path]:
-        """Whole and begun ones; what vanishes meanwhile is left out."""
-        return [path for path in self.folder.glob("*") if path.suffix in {"", ".part"} and path.is_file()]
+    def _sizes(self) -> dict[Path, int]:
+        """Of whole and begun entries; what other tasks rename or remove meanwhile is left out."""
+        found: dict[Path, int] = {}
+        for path in self.folder.glob("*"):
+            if path.suffix in {"", ".part"}:
+                with suppress(OSError):
+                    found[path] = path.stat().st_size
+        return found
 
     @contextmanager
     def _locked(self, entry: Path, *, wait: bool = True) -> Iterator[int]:
@@ -75,7 +80,7 @@ class NodeCache:
 
     def _make_room(self, size: int) -> None:
         """Remove the entries that were not used for longest, until `size` more bytes fit; those in the making stay."""
-        sizes = {path: path.stat().st_size for path in self._entries()}
+        sizes = self._sizes()
         spare = self._limit() - sum(sizes.values()) - size
         for path in sorted(sizes, key=_last_use):
             if spare >= 0:
