@@ -191,6 +191,7 @@ def _dying(place: Place, writes: int, work: Callable[[Place], object]) -> bool:
     return False
 
 
+@pytest.mark.timeout(600)
 def test_killed_at_any_write_it_converges(place: Place) -> None:
     """Whatever write of enable or of disable is the last, the same command finishes; in the end nothing is left."""
     before = place.dump()
