@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any, Literal
 
-Kind = Literal["start", "preparation", "task", "release"]
+Kind = Literal["start", "preparation", "coordination", "task", "release"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,7 +36,9 @@ class Run(Command):
     `spec` is the wire body of the start, preparation, release or ordinary task (commandLine,
     resourceFiles, outputFiles, environmentSettings, userIdentity, containerSettings).
     `directory` is the task directory relative to the node's root, `workitems/<job>/job-1/<task>` or
-    `startup`. `environment` holds Batch's own AZ_BATCH_* values that are not paths; the runner adds the paths.
+    `startup`. A "coordination" puts its resource files into `shared_directory`, and what it leaves running lives
+    until it is killed by name. Without `fresh` the directory is kept as it is.
+    `environment` holds Batch's own AZ_BATCH_* values that are not paths; the runner adds the paths.
     """
 
     run: str  # unique name of this start
@@ -50,6 +52,18 @@ class Run(Command):
     preparation_directory: str | None
     environment: Mapping[str, str]
     max_wall_clock: timedelta | None
+    shared_directory: str | None = None  # of a multi-instance task, relative to the node's root
+    fresh: bool = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PutFile(Command):
+    """Write a blob in a container that a URL (maybe with a SAS) or an identity's resource id opens."""
+
+    container_url: str = field(repr=False)
+    identity: str
+    name: str
+    content: bytes = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

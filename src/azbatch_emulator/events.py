@@ -9,10 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
-from azbatch_emulator.records import DeallocationOption, Fault
+from azbatch_emulator.records import DeallocationOption, Fault, NodeUser
 
 Spec = Mapping[str, Any]
 
@@ -161,6 +161,77 @@ class DeleteTask(Event):
 class ReactivateTask(Event):
     job_id: str
     task_id: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AddJobSchedule(Event):
+    spec: Spec
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PatchJobSchedule(Event):
+    """Replaces the named top-level properties of the schedule's spec; a value of None removes one."""
+
+    schedule_id: str
+    changes: Spec
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DisableJobSchedule(Event):
+    schedule_id: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EnableJobSchedule(Event):
+    schedule_id: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TerminateJobSchedule(Event):
+    schedule_id: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeleteJobSchedule(Event):
+    schedule_id: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeallocateNode(Event):
+    pool_id: str
+    node_id: str
+    option: DeallocationOption = DeallocationOption.REQUEUE
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StartNode(Event):
+    pool_id: str
+    node_id: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AddNodeUser(Event):
+    pool_id: str
+    node_id: str
+    user: NodeUser
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReplaceNodeUser(Event):
+    """`expires` and `ssh_public_key` of a user that is there; None leaves one as it is."""
+
+    pool_id: str
+    node_id: str
+    name: str
+    expires: datetime | None = None
+    ssh_public_key: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeleteNodeUser(Event):
+    pool_id: str
+    node_id: str
+    name: str
 
 
 # Reports of a runner. `run` names one start of one command: see commands.Run.

@@ -60,6 +60,14 @@ class JobState(StrEnum):
     DELETING = "deleting"
 
 
+class JobScheduleState(StrEnum):
+    ACTIVE = "active"
+    COMPLETED = "completed"
+    DISABLED = "disabled"
+    TERMINATING = "terminating"
+    DELETING = "deleting"
+
+
 class TaskState(StrEnum):
     ACTIVE = "active"
     PREPARING = "preparing"
@@ -154,8 +162,19 @@ class RecentTask:
 
     job_id: str
     task_id: str
+    subtask_id: int = 0
     state: TaskState
     execution: Execution
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NodeUser:
+    """An account on a node, as data: nobody logs in on a directory. Its password is not kept."""
+
+    name: str
+    is_admin: bool
+    expires: datetime
+    ssh_public_key: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -180,6 +199,7 @@ class Node:
     recent: tuple[RecentTask, ...] = ()
     jobs_prepared: Mapping[str, Execution] = field(default_factory=dict)  # job id -> preparation task on this node
     jobs_released: Mapping[str, Execution] = field(default_factory=dict)  # job id -> release task on this node
+    users: Mapping[str, NodeUser] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -197,6 +217,48 @@ class Job:
     end_time: datetime | None = None
     terminate_reason: str | None = None
     scheduling_error: Fault | None = None
+    schedule_id: str | None = None  # of the job schedule that made it
+
+    @property
+    def directory(self) -> str:
+        """Where its tasks' directories lie below a node's root; a schedule's jobs share the schedule's [documented]."""
+        if self.schedule_id is None:
+            return f"workitems/{self.id}/job-1"
+        return f"workitems/{self.schedule_id}/{self.id.rsplit(':', 1)[1]}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobSchedule:
+    """`due` is the recurrence that the latest job was made for, or that waits for the job before it (`waiting`)."""
+
+    id: str
+    spec: Spec  # schedule, jobSpecification, displayName, metadata
+    created: datetime
+    last_modified: datetime
+    state: JobScheduleState = JobScheduleState.ACTIVE
+    state_since: datetime
+    previous_state: JobScheduleState | None = None
+    previous_state_since: datetime | None = None
+    next_run: datetime | None = None
+    due: datetime | None = None
+    waiting: bool = False
+    runs: int = 0  # jobs made so far
+    recent_job: str | None = None
+    end_time: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Subtask:
+    """One instance of a multi-instance task besides the primary; it ends with the primary."""
+
+    id: int  # 1 ... numberOfInstances - 1
+    pool_id: str
+    node_id: str
+    state: TaskState = TaskState.PREPARING
+    state_since: datetime
+    previous_state: TaskState | None = None
+    previous_state_since: datetime | None = None
+    execution: Execution = Execution()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -216,6 +278,14 @@ class Task:
     number: int = 0  # grows with each task added; lists are in this order
     attempt: int = 0  # counts starts, so that a late report of an earlier start is recognised
 
+    subtasks: tuple[Subtask, ...] = ()  # of its present or last start
+
     @property
     def required_slots(self) -> int:
         return int(self.spec.get("requiredSlots", 1))
+
+    @property
+    def instances(self) -> int:
+        """The nodes it runs on at once; 0 for an ordinary task."""
+        settings = self.spec.get("multiInstanceSettings")
+        return int(settings.get("numberOfInstances", 1)) if settings else 0

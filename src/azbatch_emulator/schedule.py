@@ -47,6 +47,22 @@ class FreeSlots:
                     return node_id
         return None
 
+    def choose_several(
+        self, number: int, required: int, fill: Fill, allowed: Callable[[str], bool] | None = None
+    ) -> list[str] | None:
+        """`number` different nodes with `required` slots free each; None where there are not as many."""
+        chosen: list[str] = []
+
+        def another(node_id: str) -> bool:
+            return node_id not in chosen and (allowed is None or allowed(node_id))
+
+        while len(chosen) < number:
+            found = self.choose(required, fill, another)
+            if found is None:
+                return None
+            chosen.append(found)
+        return chosen
+
 
 @dataclass(slots=True)
 class _JobQueue:

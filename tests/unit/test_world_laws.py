@@ -32,7 +32,8 @@ class Laws(RuleBasedStateMachine):
         self.play.journal.snapshot(self.play.world)
         self.rng = random.Random(seed)
         self.count = 0
-        self.play.pool(2, spot=1, slots=3)
+        slots = self.rng.choice([1, 3])
+        self.play.pool(2, spot=1, slots=slots, enableInterNodeCommunication=slots == 1)
         self.play.job(jobPreparationTask={"commandLine": "p"}, usesTaskDependencies=True)
         self.play.job("k")
 
@@ -67,6 +68,7 @@ class Laws(RuleBasedStateMachine):
             dict(world.pools),
             {pool: dict(nodes) for pool, nodes in world.nodes.items()},
             dict(world.jobs),
+            dict(world.schedules),
             {job: dict(world.tasks(job)) for job in world.jobs},
             dict(world.runs),
         )
@@ -81,6 +83,32 @@ class Laws(RuleBasedStateMachine):
             specs[-1]["dependsOn"] = {"taskIds": [f"t{self.rng.randint(1, self.count)}"]}
         self._do(events.AddTasks(job_id=job, specs=specs))
 
+    @rule(job=st.sampled_from("jk"), instances=st.integers(1, 3))
+    def add_multi_instance(self, job: str, instances: int) -> None:
+        self.count += 1
+        settings = {"numberOfInstances": instances, "coordinationCommandLine": "c"}
+        spec = {"id": f"t{self.count}", "commandLine": "x", "multiInstanceSettings": settings}
+        self._do(events.AddTasks(job_id=job, specs=[spec]))
+
+    @rule(ends=st.booleans())
+    def schedule(self, ends: bool) -> None:
+        job = {"poolInfo": {"poolId": "p"}, **({"onAllTasksComplete": "terminatejob"} if ends else {})}
+        spec = {"id": "s", "schedule": {"recurrenceInterval": "PT1M"}, "jobSpecification": job}
+        self._do(events.AddJobSchedule(spec=spec))
+
+    @rule(
+        what=st.sampled_from(
+            [
+                events.DisableJobSchedule,
+                events.EnableJobSchedule,
+                events.TerminateJobSchedule,
+                events.DeleteJobSchedule,
+            ]
+        )
+    )
+    def touch_schedule(self, what: type[events.EnableJobSchedule]) -> None:
+        self._do(what(schedule_id="s"))
+
     @rule(code=st.sampled_from([0, 0, 0, 1]))
     def finish(self, code: int) -> None:
         if self.play.running:
@@ -94,7 +122,7 @@ class Laws(RuleBasedStateMachine):
     def resize(self, dedicated: int, spot: int, option: DeallocationOption) -> None:
         self._do(events.ResizePool(pool_id="p", dedicated=dedicated, spot=spot, deallocation=option))
 
-    @rule(kind=st.sampled_from(["preempt", "break", "reboot", "off", "on"]), option=OPTIONS)
+    @rule(kind=st.sampled_from(["preempt", "break", "reboot", "off", "on", "deallocate", "start"]), option=OPTIONS)
     def disturb(self, kind: str, option: DeallocationOption) -> None:
         nodes = self.play.nodes()
         if not nodes:
@@ -106,6 +134,8 @@ class Laws(RuleBasedStateMachine):
             "reboot": events.RebootNode(**place, option=option),
             "off": events.SetNodeScheduling(**place, enabled=False, option=option),
             "on": events.SetNodeScheduling(**place, enabled=True),
+            "deallocate": events.DeallocateNode(**place, option=option),
+            "start": events.StartNode(**place),
         }
         self._do(made[kind])
 
@@ -126,7 +156,8 @@ class Laws(RuleBasedStateMachine):
                 task
                 for job in self.play.world.jobs
                 for task in self.play.world.tasks(job).values()
-                if task.node_id == node.id and task.state in {TaskState.RUNNING, TaskState.PREPARING}
+                if task.state in {TaskState.RUNNING, TaskState.PREPARING}
+                and node.id in {task.node_id, *(one.node_id for one in task.subtasks)}
             ]
             assert node.slots_used == sum(task.required_slots for task in bound)
             assert node.running_tasks == len(bound)
@@ -148,7 +179,7 @@ class Laws(RuleBasedStateMachine):
 
     @invariant()
     def what_runs_is_what_was_asked_for(self) -> None:
-        assert set(self.play.running) == set(self.play.world.runs)
+        assert {*self.play.running, *self.play.lingering} == set(self.play.world.runs)
         alive = {node.id.lower() for node in self.play.nodes()}
         for run in self.play.world.runs.values():
             assert run.node in alive

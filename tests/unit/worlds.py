@@ -25,6 +25,7 @@ class Play:
         self.now = START
         self.asked: list[Command] = []
         self.running: dict[str, Run] = {}
+        self.lingering: dict[str, Run] = {}  # coordination commands that have ended well
         self.ended: set[str] = set()
         self.journal: Journal | None = None
 
@@ -38,8 +39,9 @@ class Play:
                 assert command.run not in self.running
                 self.running[command.run] = command
             if isinstance(command, Kill):
-                assert command.run in self.running, "a run is killed once, and only while it runs"
-                del self.running[command.run]
+                there = self.running if command.run in self.running else self.lingering
+                assert command.run in there, "a run is killed once, and only while something of it runs"
+                del there[command.run]
         return applied
 
     def after(self, **delay: float) -> None:
@@ -51,7 +53,9 @@ class Play:
         self.now = end
 
     def end(self, run: str, code: int = 0) -> None:
-        del self.running[run]
+        ended = self.running.pop(run)
+        if ended.kind == "coordination" and code == 0:
+            self.lingering[run] = ended
         self.do(events.RunEnded(run=run, exit_code=code, failure=FAILED if code else None))
 
     def end_task(self, task: str, code: int = 0) -> None:

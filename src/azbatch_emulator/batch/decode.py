@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
-from datetime import timedelta
+from collections.abc import Callable, Iterable, Mapping
+from datetime import datetime, timedelta
 from typing import Any
 
 from azbatch_emulator import durations
 from azbatch_emulator.autoscale import FormulaError, parse
 from azbatch_emulator.batch.images import is_supported
-from azbatch_emulator.records import Refused
+from azbatch_emulator.batch.times import parse_stamp
+from azbatch_emulator.records import NodeUser, Refused
 from azbatch_emulator.vm_sizes import cores_of
 
 Body = dict[str, Any]
 
 ID = re.compile(r"^[A-Za-z0-9_-]{1,64}$")
+USER_NAME = re.compile(r"^[A-Za-z0-9_][A-Za-z0-9_.-]{0,19}$")
 MAX_NODES = 100_000
 
 # Properties that are numbers or booleans; az CLI sends them as strings.
@@ -31,6 +33,7 @@ BOOLEANS = frozenset(
         "enableAutoScale", "enableInterNodeCommunication", "waitForSuccess", "usesTaskDependencies",
         "killJobOnCompletion",
         "runExclusive", "allowLowPriorityNode", "keepAlive", "rerunOnNodeRebootAfterSuccess", "allowTaskPreemption",
+        "isAdmin",
     }
 )  # fmt: skip
 OBJECTS = frozenset(
@@ -38,18 +41,39 @@ OBJECTS = frozenset(
         "virtualMachineConfiguration", "imageReference", "networkConfiguration", "startTask", "taskSchedulingPolicy",
         "constraints", "poolInfo", "autoPoolSpecification", "pool", "jobPreparationTask", "jobReleaseTask",
         "jobManagerTask", "dependsOn", "exitConditions", "exitOptions", "default", "containerSettings", "userIdentity",
-        "multiInstanceSettings", "containerConfiguration", "affinityInfo",
+        "multiInstanceSettings", "containerConfiguration", "affinityInfo", "schedule", "jobSpecification",
     }
 )  # fmt: skip
 LISTS = frozenset(
     {
         "metadata", "resourceFiles", "outputFiles", "environmentSettings", "commonEnvironmentSettings", "nodeList",
-        "taskIds", "taskIdRanges", "exitCodes", "exitCodeRanges", "applicationPackageReferences",
+        "taskIds", "taskIdRanges", "exitCodes", "exitCodeRanges", "applicationPackageReferences", "commonResourceFiles",
     }
 )  # fmt: skip
 LISTS_OF_OBJECTS = LISTS - {"nodeList", "taskIds"}
-STRINGS = frozenset({"commandLine", "vmSize", "autoScaleFormula", "poolId", "displayName", "httpUrl", "filePath"})
-DURATIONS = frozenset({"resizeTimeout", "autoScaleEvaluationInterval", "maxWallClockTime", "retentionTime"})
+STRINGS = frozenset(
+    {
+        "commandLine",
+        "coordinationCommandLine",
+        "containerUrl",
+        "vmSize",
+        "autoScaleFormula",
+        "poolId",
+        "displayName",
+        "httpUrl",
+        "filePath",
+    }
+)
+DURATIONS = frozenset(
+    {
+        "resizeTimeout",
+        "autoScaleEvaluationInterval",
+        "maxWallClockTime",
+        "retentionTime",
+        "recurrenceInterval",
+        "startWindow",
+    }
+)
 
 
 def _invalid(name: str, value: Any, reason: str) -> Refused:
@@ -174,15 +198,19 @@ def resize_bounds(body: Body) -> None:
 def _command(body: Body, where: str) -> None:
     if not isinstance(body.get("commandLine"), str) or not body["commandLine"].strip():
         raise _missing(f"{where}commandLine")
-    for entry in body.get("resourceFiles") or ():
-        sources = [n for n in ("httpUrl", "storageContainerUrl", "autoStorageContainerName") if entry.get(n)]
-        if len(sources) != 1:
-            raise _invalid(f"{where}resourceFiles", sources, "Exactly one source is needed for each resource file")
-        if entry.get("httpUrl") and not entry.get("filePath"):
-            raise _missing(f"{where}resourceFiles.filePath")
+    _resource_files(body.get("resourceFiles") or (), f"{where}resourceFiles")
     for setting in body.get("environmentSettings") or ():
         if not setting.get("name"):
             raise _missing(f"{where}environmentSettings.name")
+
+
+def _resource_files(entries: Iterable[Body], where: str) -> None:
+    for entry in entries:
+        sources = [n for n in ("httpUrl", "storageContainerUrl", "autoStorageContainerName") if entry.get(n)]
+        if len(sources) != 1:
+            raise _invalid(where, sources, "Exactly one source is needed for each resource file")
+        if entry.get("httpUrl") and not entry.get("filePath"):
+            raise _missing(f"{where}.filePath")
 
 
 def _user(body: Body) -> None:
@@ -246,6 +274,7 @@ def task(body: Body, job: Mapping[str, Any]) -> Body:
     retries = int((job.get("constraints") or {}).get("maxTaskRetryCount", 0))
     body["constraints"] = _task_constraints(body, retries)
     body.setdefault("requiredSlots", 1)
+    _multi_instance(_object(body, "multiInstanceSettings"))
     depends = _object(body, "dependsOn")
     ids = depends.get("taskIds") or []
     if sum(len(str(other)) + 1 for other in ids) > 64_000:
@@ -260,6 +289,15 @@ def task(body: Body, job: Mapping[str, Any]) -> Body:
         if span["end"] - span["start"] > 100_000:
             raise Refused("OutOfRangeInput", {"PropertyName": "dependsOn.taskIdRanges"})
     return body
+
+
+def _multi_instance(settings: Body) -> None:
+    if not settings:
+        return
+    if not str(settings.get("coordinationCommandLine") or "").strip():
+        raise _missing("multiInstanceSettings.coordinationCommandLine")
+    _range(settings, "numberOfInstances", 1, MAX_NODES)
+    _resource_files(settings.get("commonResourceFiles") or (), "multiInstanceSettings.commonResourceFiles")
 
 
 def _job_task(body: Body, where: str, default_id: str) -> Body:
@@ -355,6 +393,82 @@ def job_replacement(body: Body) -> Body:
     given = {name: body[name] for name in PATCHABLE_JOB if name in body}
     checked = _job_settings(given)
     return {**defaults, **{name: checked[name] for name in (*given, "constraints")}}
+
+
+_MINUTE = timedelta(minutes=1)
+SCHEDULE_PARTS = ("displayName", "schedule", "jobSpecification", "metadata")
+
+
+def _schedule(body: Body) -> Body:
+    """The calendar of a job schedule, its times in one form."""
+    found = dict(_object(body, "schedule"))
+    for name in ("recurrenceInterval", "startWindow"):
+        _at_least(found, name, _MINUTE, timedelta.max)
+    for name in ("doNotRunUntil", "doNotRunAfter"):
+        if name in found:
+            found[name] = time(found, name).isoformat()
+    return found
+
+
+def time(body: Body, name: str) -> datetime:
+    """A time of the body. Raises Refused where it is missing or none."""
+    if body.get(name) is None:
+        raise _missing(name)
+    try:
+        return parse_stamp(str(body[name]))
+    except ValueError:
+        raise _invalid(name, body[name], "The value is not an ISO 8601 time") from None
+
+
+def _job_specification(body: Body) -> Body:
+    """A job without an id, with a job's defaults."""
+    given = _object(body, "jobSpecification")
+    if not given:
+        raise _missing("jobSpecification")
+    return {name: value for name, value in job({**given, "id": "x"}).items() if name != "id"}
+
+
+def job_schedule(body: Body) -> Body:
+    """A job schedule to be added. Source: REST, Job Schedules - Create Job Schedule."""
+    _id(body)
+    if "schedule" not in body:
+        raise _missing("schedule")
+    return {**body, "schedule": _schedule(body), "jobSpecification": _job_specification(body)}
+
+
+def job_schedule_changes(body: Body) -> Body:
+    """The changes a PATCH asks for."""
+    changes = {name: body[name] for name in SCHEDULE_PARTS if name in body and name != "displayName"}
+    if "schedule" in changes:
+        changes["schedule"] = _schedule(body)
+    if "jobSpecification" in changes:
+        changes["jobSpecification"] = _job_specification(body)
+    return changes
+
+
+def job_schedule_replacement(body: Body) -> Body:
+    """The changes a PUT asks for: what is left out gets its default."""
+    if "schedule" not in body:
+        raise _missing("schedule")
+    return {"metadata": None, **job_schedule_changes(body), "jobSpecification": _job_specification(body)}
+
+
+def node_user(body: Body, now: datetime) -> NodeUser:
+    """An account on a node; without an expiry it is there for a day. The password goes no further."""
+    name = body.get("name")
+    if not name:
+        raise _missing("name")
+    if not isinstance(name, str) or not USER_NAME.match(name):
+        raise _invalid("name", name, "A user name has 1 to 20 letters, digits, hyphens, dots and underscores")
+    if not body.get("password") and not body.get("sshPublicKey"):
+        raise _missing("password")
+    expires = time(body, "expiryTime") if "expiryTime" in body else now + timedelta(days=1)
+    if expires <= now:
+        raise _invalid("expiryTime", body["expiryTime"], "The expiry time has passed")
+    key = body.get("sshPublicKey")
+    return NodeUser(
+        name=name, is_admin=bool(body.get("isAdmin", False)), expires=expires, ssh_public_key=str(key) if key else None
+    )
 
 
 Decoder = Callable[[Body], Body]

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 from urllib.parse import quote
 
 from azbatch_emulator import durations
 from azbatch_emulator.batch.times import etag, stamp
-from azbatch_emulator.records import AutoScaleRun, Execution, Fault, Job, Node, Pool, Task
+from azbatch_emulator.records import AutoScaleRun, Execution, Fault, Job, JobSchedule, Node, Pool, Subtask, Task
 from azbatch_emulator.world import Counts
 
 Json = dict[str, Any]
@@ -123,7 +124,7 @@ def node(record: Node, url: str, spec: Mapping[str, Any]) -> Json:
                 "taskUrl": f"{url}/jobs/{entry.job_id}/tasks/{entry.task_id}",
                 "jobId": entry.job_id,
                 "taskId": entry.task_id,
-                "subtaskId": 0,
+                "subtaskId": entry.subtask_id,
                 "taskState": entry.state.value,
                 "executionInfo": task_execution(entry.execution),
             }
@@ -232,6 +233,49 @@ def task(record: Task, url: str) -> Json:
             "previousStateTransitionTime": _time(record.previous_state_since),
             "executionInfo": task_execution(record.execution),
             "nodeInfo": _node_info(record, url),
+        }
+    )
+
+
+def subtask(record: Subtask, task: Task, url: str) -> Json:
+    """Source: REST, Tasks - List Sub Tasks."""
+    run = record.execution
+    placed = replace(task, pool_id=record.pool_id, node_id=record.node_id, execution=run)
+    return _clean(
+        {
+            "id": record.id,
+            "nodeInfo": _node_info(placed, url) or None,
+            "startTime": _time(run.start_time),
+            "endTime": _time(run.end_time),
+            "exitCode": run.exit_code,
+            "failureInfo": failure(run.failure),
+            "result": run.result,
+            "state": record.state.value,
+            "stateTransitionTime": stamp(record.state_since),
+            "previousState": record.previous_state.value if record.previous_state else None,
+            "previousStateTransitionTime": _time(record.previous_state_since),
+        }
+    )
+
+
+def job_schedule(record: JobSchedule, url: str) -> Json:
+    """Source: REST, Job Schedules - Get Job Schedule."""
+    recent = {"id": record.recent_job, "url": f"{url}/jobs/{record.recent_job}"} if record.recent_job else None
+    return _clean(
+        {
+            **record.spec,
+            "id": record.id,
+            "url": f"{url}/jobschedules/{record.id}",
+            "eTag": etag(record.last_modified),
+            "lastModified": stamp(record.last_modified),
+            "creationTime": stamp(record.created),
+            "state": record.state.value,
+            "stateTransitionTime": stamp(record.state_since),
+            "previousState": record.previous_state.value if record.previous_state else None,
+            "previousStateTransitionTime": _time(record.previous_state_since),
+            "executionInfo": _clean(
+                {"nextRunTime": _time(record.next_run), "recentJob": recent, "endTime": _time(record.end_time)}
+            ),
         }
     )
 

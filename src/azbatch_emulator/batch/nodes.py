@@ -56,7 +56,7 @@ def _restart(call: Call, reimage: bool, option: str) -> Reply:
             reimage=reimage,
         )
     )
-    return Reply(202, headers={"DataServiceId": f"{call.url}/pools/{node.pool_id}/nodes/{node.id}"})
+    return _addressed(call, node, 202)
 
 
 def reboot(call: Call) -> Reply:
@@ -65,6 +65,23 @@ def reboot(call: Call) -> Reply:
 
 def reimage(call: Call) -> Reply:
     return _restart(call, True, "nodeReimageOption")
+
+
+def _addressed(call: Call, node: Node, status: int) -> Reply:
+    return Reply(status, headers={"DataServiceId": f"{call.url}/pools/{node.pool_id}/nodes/{node.id}"})
+
+
+def start(call: Call) -> Reply:
+    node = _node(call)
+    call.engine.submit(events.StartNode(pool_id=node.pool_id, node_id=node.id))
+    return _addressed(call, node, 202)
+
+
+def deallocate(call: Call) -> Reply:
+    node = _node(call)
+    option = call.option("nodeDeallocateOption", DeallocationOption.REQUEUE)
+    call.engine.submit(events.DeallocateNode(pool_id=node.pool_id, node_id=node.id, option=option))
+    return _addressed(call, node, 202)
 
 
 def _schedule(call: Call, enabled: bool) -> Reply:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from urllib.parse import unquote
 
-from azbatch_emulator.batch import files, jobs, nodes, pools, tasks
+from azbatch_emulator.batch import files, jobs, node_logs, node_users, nodes, pools, schedules, tasks
 from azbatch_emulator.batch.call import Call, Reply
 from azbatch_emulator.records import Refused
 
@@ -41,15 +41,15 @@ OPERATIONS: tuple[tuple[str, str, str, Handler | None], ...] = (
     ("GET", _NODE, "GetNode", nodes.get),
     ("POST", f"{_NODE}/reboot", "RebootNode", nodes.reboot),
     ("POST", f"{_NODE}/reimage", "ReimageNode", nodes.reimage),
-    ("POST", f"{_NODE}/start", "StartNode", None),
-    ("POST", f"{_NODE}/deallocate", "DeallocateNode", None),
+    ("POST", f"{_NODE}/start", "StartNode", nodes.start),
+    ("POST", f"{_NODE}/deallocate", "DeallocateNode", nodes.deallocate),
     ("POST", f"{_NODE}/disablescheduling", "DisableNodeScheduling", nodes.disable_scheduling),
     ("POST", f"{_NODE}/enablescheduling", "EnableNodeScheduling", nodes.enable_scheduling),
-    ("POST", f"{_NODE}/uploadbatchservicelogs", "UploadNodeLogs", None),
+    ("POST", f"{_NODE}/uploadbatchservicelogs", "UploadNodeLogs", node_logs.upload),
     ("GET", f"{_NODE}/remoteloginsettings", "GetNodeRemoteLoginSettings", nodes.remote_login),
-    ("POST", f"{_NODE}/users", "CreateNodeUser", None),
-    ("PUT", f"{_NODE}/users/{{userName}}", "ReplaceNodeUser", None),
-    ("DELETE", f"{_NODE}/users/{{userName}}", "DeleteNodeUser", None),
+    ("POST", f"{_NODE}/users", "CreateNodeUser", node_users.add),
+    ("PUT", f"{_NODE}/users/{{userName}}", "ReplaceNodeUser", node_users.replace),
+    ("DELETE", f"{_NODE}/users/{{userName}}", "DeleteNodeUser", node_users.delete),
     ("GET", f"{_NODE}/extensions", "ListNodeExtensions", nodes.list_extensions),
     ("GET", f"{_NODE}/extensions/{{extensionName}}", "GetNodeExtension", nodes.get_extension),
     ("GET", f"{_NODE}/files", "ListNodeFiles", files.list_node_files),
@@ -85,17 +85,17 @@ OPERATIONS: tuple[tuple[str, str, str, Handler | None], ...] = (
     ("GET", f"{_TASK}/files/{{filePath}}", "GetTaskFile", files.get_task_file),
     ("HEAD", f"{_TASK}/files/{{filePath}}", "GetTaskFileProperties", files.task_file_properties),
     ("DELETE", f"{_TASK}/files/{{filePath}}", "DeleteTaskFile", files.delete_task_file),
-    ("POST", "/jobschedules", "CreateJobSchedule", None),
-    ("GET", "/jobschedules", "ListJobSchedules", None),
-    ("GET", _SCHEDULE, "GetJobSchedule", None),
-    ("HEAD", _SCHEDULE, "JobScheduleExists", None),
-    ("PUT", _SCHEDULE, "ReplaceJobSchedule", None),
-    ("PATCH", _SCHEDULE, "UpdateJobSchedule", None),
-    ("DELETE", _SCHEDULE, "DeleteJobSchedule", None),
-    ("POST", f"{_SCHEDULE}/disable", "DisableJobSchedule", None),
-    ("POST", f"{_SCHEDULE}/enable", "EnableJobSchedule", None),
-    ("POST", f"{_SCHEDULE}/terminate", "TerminateJobSchedule", None),
-    ("GET", f"{_SCHEDULE}/jobs", "ListJobsFromSchedule", None),
+    ("POST", "/jobschedules", "CreateJobSchedule", schedules.add),
+    ("GET", "/jobschedules", "ListJobSchedules", schedules.list_),
+    ("GET", _SCHEDULE, "GetJobSchedule", schedules.get),
+    ("HEAD", _SCHEDULE, "JobScheduleExists", schedules.exists),
+    ("PUT", _SCHEDULE, "ReplaceJobSchedule", schedules.put),
+    ("PATCH", _SCHEDULE, "UpdateJobSchedule", schedules.patch),
+    ("DELETE", _SCHEDULE, "DeleteJobSchedule", schedules.delete),
+    ("POST", f"{_SCHEDULE}/disable", "DisableJobSchedule", schedules.disable),
+    ("POST", f"{_SCHEDULE}/enable", "EnableJobSchedule", schedules.enable),
+    ("POST", f"{_SCHEDULE}/terminate", "TerminateJobSchedule", schedules.terminate),
+    ("GET", f"{_SCHEDULE}/jobs", "ListJobsFromSchedule", schedules.list_jobs),
 )
 
 

@@ -158,5 +158,5 @@ def reactivate(call: Call) -> Reply:
 
 def subtasks(call: Call) -> Reply:
     """Subtasks are those of a multi-instance task but the first; an ordinary task has none."""
-    call.world.task(call.path["jobId"], call.path["taskId"])
-    return Reply(body={"value": []})
+    task = call.world.task(call.path["jobId"], call.path["taskId"])
+    return page(call, task.subtasks, lambda one: encode.subtask(one, task, call.url), lambda one: one.id)

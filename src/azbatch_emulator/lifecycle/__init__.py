@@ -1,11 +1,12 @@
-"""The lifecycles of pool, node, job and task, as tables; `python -m azbatch_emulator.lifecycle` draws them."""
+"""The lifecycles of the service's resources, as tables; `python -m azbatch_emulator.lifecycle` draws them."""
 
 from azbatch_emulator.lifecycle.job import JOB
+from azbatch_emulator.lifecycle.job_schedule import JOB_SCHEDULE
 from azbatch_emulator.lifecycle.node import NODE
 from azbatch_emulator.lifecycle.pool import ALLOCATION, POOL
 from azbatch_emulator.lifecycle.task import TASK
 
-TABLES = (POOL, ALLOCATION, NODE, JOB, TASK)
+TABLES = (POOL, ALLOCATION, NODE, JOB, TASK, JOB_SCHEDULE)
 
 
 def page() -> str:

@@ -24,6 +24,9 @@ class NodeHappening(StrEnum):
     DISABLED = "scheduling disabled"
     ENABLED = "scheduling enabled"
     LEAVE = "leave"
+    DEALLOCATE = "deallocate"
+    DEALLOCATED = "machine given back"
+    START = "start"
 
 
 H = NodeHappening
@@ -51,7 +54,11 @@ NODE = Table(
         **each((*_USABLE, N.START_TASK_FAILED, N.UNUSABLE), H.REIMAGE, N.REIMAGING),
         **each((N.IDLE, N.RUNNING), H.DISABLED, N.OFFLINE),
         (N.OFFLINE, H.ENABLED): N.IDLE,
-        **each((*_PRESENT, N.PREEMPTED), H.LEAVE, N.LEAVING_POOL),
+        **each((*_PRESENT, N.PREEMPTED, N.DEALLOCATING, N.DEALLOCATED), H.LEAVE, N.LEAVING_POOL),
+        **each((*_USABLE, N.START_TASK_FAILED, N.UNUSABLE), H.DEALLOCATE, N.DEALLOCATING),
+        (N.DEALLOCATING, H.LAST_TASK_ENDED): N.DEALLOCATING,
+        (N.DEALLOCATING, H.DEALLOCATED): N.DEALLOCATED,
+        (N.DEALLOCATED, H.START): N.STARTING,
     },
 )
 

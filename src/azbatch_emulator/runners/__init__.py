@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Protocol
 
-from azbatch_emulator.commands import DropDirectory, Kill, MakeNode, RemoveNode, Run
+from azbatch_emulator.commands import DropDirectory, Kill, MakeNode, PutFile, RemoveNode, Run
 from azbatch_emulator.events import Event
 
 Report = Callable[[Event], None]
@@ -25,6 +25,9 @@ class Runner(Protocol):
         """End the run at once, all its processes; nothing more is reported of it."""
 
     def drop_directory(self, command: DropDirectory) -> None: ...
+
+    def put_file(self, command: PutFile) -> bool:
+        """Begin to write a blob; False where this runner moves no files. A write that fails is logged."""
 
     async def close(self) -> None:
         """End every run and wait until it is over."""

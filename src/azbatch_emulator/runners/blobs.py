@@ -176,6 +176,14 @@ class Blobs:
         except OSError as error:
             raise _failed("FileUploadMiscError", url, f"{path.name}: {error.strerror}") from None
 
+    def upload_bytes(self, content: bytes, container_url: str, name: str, *, bearer: str) -> None:
+        """Put a small block blob. Raises TransferFailed."""
+        url = blob_url(container_url, name)
+        try:
+            self._put(url, content, bearer, {"x-ms-blob-type": "BlockBlob"})
+        except requests.RequestException as error:
+            raise _failed("FileUploadMiscError", url, type(error).__name__) from None
+
     def _put(self, url: str, body: bytes, bearer: str, headers: Mapping[str, str]) -> None:
         answer = self._send("PUT", url, bearer=bearer, headers=headers, data=body)
         if answer.status_code != 201:

@@ -57,6 +57,7 @@ def build(
         "AZ_BATCH_TASK_DIR": str(paths.task),
         "AZ_BATCH_TASK_WORKING_DIR": str(paths.working),
         **_preparation(command, paths),
+        **_shared(command, paths),
         **command.environment,
         **_identity(surroundings, command.pool_id),
     }
@@ -71,6 +72,12 @@ def _preparation(command: Run, paths: TaskPaths) -> Mapping[str, str]:
         return {}
     directory = paths.node / command.preparation_directory
     return {"AZ_BATCH_JOB_PREP_DIR": str(directory), "AZ_BATCH_JOB_PREP_WORKING_DIR": str(directory / "wd")}
+
+
+def _shared(command: Run, paths: TaskPaths) -> Mapping[str, str]:
+    if command.shared_directory is None:
+        return {}
+    return {"AZ_BATCH_TASK_SHARED_DIR": str(paths.node / command.shared_directory)}
 
 
 def _identity(surroundings: Surroundings, pool_id: str) -> Mapping[str, str]:

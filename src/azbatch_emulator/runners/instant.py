@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from azbatch_emulator import faults
-from azbatch_emulator.commands import DropDirectory, Kill, MakeNode, RemoveNode, Run
+from azbatch_emulator.commands import DropDirectory, Kill, MakeNode, PutFile, RemoveNode, Run
 from azbatch_emulator.events import RunEnded, RunStarted
 from azbatch_emulator.runners import Report
 
@@ -23,6 +23,8 @@ class InstantRunner:
         report(RunStarted(run=command.run))
         settings = command.spec.get("environmentSettings") or ()
         wanted = next((str(s.get("value", "")) for s in settings if s.get("name") == EXIT_CODE), "0")
+        if command.kind == "coordination":
+            wanted = "0"
         if wanted == "hold":
             return
         code = int(wanted)
@@ -33,6 +35,9 @@ class InstantRunner:
 
     def drop_directory(self, command: DropDirectory) -> None:
         pass
+
+    def put_file(self, command: PutFile) -> bool:  # noqa: ARG002
+        return False
 
     async def close(self) -> None:
         pass

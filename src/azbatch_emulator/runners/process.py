@@ -20,13 +20,13 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from azbatch_emulator import faults, processes
-from azbatch_emulator.commands import DropDirectory, Kill, MakeNode, RemoveNode, Run
+from azbatch_emulator.commands import DropDirectory, Kill, MakeNode, PutFile, RemoveNode, Run
 from azbatch_emulator.events import RunEnded, RunStarted
 from azbatch_emulator.records import Fault
 from azbatch_emulator.runners import Report, command_line, environment
 from azbatch_emulator.runners.environment import MARKER, Surroundings
 from azbatch_emulator.runners.layout import NODE_DIRECTORIES, TaskPaths
-from azbatch_emulator.runners.transfers import Cancelled, Transfers
+from azbatch_emulator.runners.transfers import Cancelled, TransferFailed, Transfers
 
 log = logging.getLogger(__name__)
 WORKERS = 8
@@ -61,6 +61,7 @@ class ProcessRunner:
         self._threads: ThreadPoolExecutor | None = None
         self._temporary: Path | None = None
         self._to_sweep: set[str] = set()
+        self._lingering: dict[str, str] = {}  # coordination run that has ended -> its marker
         self._sweeping = False
         self._told_of_containers = False
 
@@ -80,6 +81,20 @@ class ProcessRunner:
 
     def drop_directory(self, command: DropDirectory) -> None:
         self._drop(self._node(command.pool_id, command.node_id) / command.directory)
+
+    def put_file(self, command: PutFile) -> bool:
+        self._spawn(self._put_file(command))
+        return True
+
+    async def _put_file(self, command: PutFile) -> None:
+        try:
+            await self._in_thread(
+                lambda: self._transfers.put_bytes(
+                    command.content, command.container_url, command.name, command.identity
+                )
+            )
+        except TransferFailed as failed:
+            log.warning("%s could not be written: %s", command.name, failed.fault.code)
 
     def _node(self, pool_id: str, node_id: str) -> Path:
         return self._root / pool_id / node_id
@@ -103,9 +118,11 @@ class ProcessRunner:
         self._spawn(self._run(active, report))
 
     def kill(self, command: Kill) -> None:
-        active = self._active.get(command.run)
+        active, marker = self._active.get(command.run), self._lingering.pop(command.run, None)
         if active is not None:
             self._end(active)
+        elif marker is not None:
+            self._sweep_soon(marker)
 
     def _end(self, active: Active) -> None:
         active.cancelled.set()
@@ -140,9 +157,11 @@ class ProcessRunner:
             marker=active.marker,
         )
         stopped = active.cancelled.is_set
-        failure = None
+        failure, into = None, paths.working
+        if command.kind == "coordination":
+            into = paths.node / (command.shared_directory or command.directory)
         if command.spec.get("resourceFiles"):
-            failure = await self._in_thread(lambda: self._transfers.fetch(command.spec, paths, stopped))
+            failure = await self._in_thread(lambda: self._transfers.fetch(command.spec, into, stopped))
         if failure is None:
             failure = await self._before_launch(active)
         if failure is None:
@@ -165,11 +184,11 @@ class ProcessRunner:
         """Fresh directories for each start of a task; a start task meets what it left before a reboot."""
         node = self._node(command.pool_id, command.node_id)
         paths = TaskPaths(node, node / command.directory)
-        if command.kind != "start":
-            self._drop(paths.task)
+        if command.kind != "start" and command.fresh:
+            self._drop(node / (command.shared_directory or command.directory))
         paths.working.mkdir(parents=True, exist_ok=True)
         for output in (paths.stdout, paths.stderr):
-            output.write_bytes(b"")
+            output.open("wb" if command.fresh else "ab").close()
         if command.spec.get("containerSettings") and not self._told_of_containers:
             self._told_of_containers = True
             log.warning("container images are ignored: commands run on this machine")
@@ -219,13 +238,18 @@ class ProcessRunner:
         process, limit = active.process, active.command.max_wall_clock
         assert process is not None
         in_time = await _ended(process.pid, _left(limit, began))
-        # Before its leader is waited for, the group's number is still its own: end what was left in it.
-        processes.kill_group(process.pid)
+        lingers = active.command.kind == "coordination" and in_time
+        if not lingers:
+            # Before its leader is waited for, the group's number is still its own: end what was left in it.
+            processes.kill_group(process.pid)
         if not in_time:
             await _ended(process.pid, None)
         code = process.wait()
         active.process = None
-        self._sweep_soon(active.marker)
+        if lingers and code == 0:
+            self._lingering[active.command.run] = active.marker  # what it began serves the primary
+        else:
+            self._sweep_soon(active.marker)
         return (code if code >= 0 else 128 - code), in_time
 
     # What was left over
@@ -251,6 +275,7 @@ class ProcessRunner:
         if self._tasks:
             await asyncio.wait(set(self._tasks), timeout=CLOSE_SECONDS)
         await asyncio.to_thread(_kill_below, (self._marker(),))
+        self._lingering.clear()
         self._transfers.close()
         if self._threads is not None:
             self._threads.shutdown(wait=False, cancel_futures=True)

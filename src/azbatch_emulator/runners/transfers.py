@@ -22,7 +22,7 @@ from azbatch_emulator.runners.layout import (
     wanted,
 )
 
-__all__ = ["Cancelled", "Transfers"]
+__all__ = ["Cancelled", "TransferFailed", "Transfers"]
 Stopped = Callable[[], bool]
 Spec = Mapping[str, Any]
 
@@ -38,13 +38,13 @@ class Transfers:
         """Drop idle connections; the next transfer opens new ones."""
         self._blobs.close()
 
-    def fetch(self, spec: Spec, paths: TaskPaths, stopped: Stopped) -> Fault | None:
-        """Download the task's resourceFiles; the failureInfo of the first that fails. Raises Cancelled."""
+    def fetch(self, spec: Spec, directory: Path, stopped: Stopped) -> Fault | None:
+        """Download resourceFiles into a directory; the failureInfo of the first that fails. Raises Cancelled."""
         try:
             for entry in spec.get("resourceFiles") or ():
                 wish = resource(entry, self._storage_url)
                 for url, relative in self._sources(wish):
-                    self._fetch_one(url, inside(paths.working, relative), wish, stopped)
+                    self._fetch_one(url, inside(directory, relative), wish, stopped)
         except TransferFailed as failure:
             return failure.fault
         except ValueError as error:
@@ -68,6 +68,10 @@ class Transfers:
             raise TransferFailed(fault("ResourceFileCreateFailed", Message=f"{path.name}: {error.strerror}")) from None
         self._blobs.download(url, path, bearer=wish.bearer, cancelled=stopped)
         path.chmod(wish.mode)
+
+    def put_bytes(self, content: bytes, container_url: str, name: str, identity: str) -> None:
+        """Write one blob. Raises TransferFailed."""
+        self._blobs.upload_bytes(content, container_url, name, bearer=identity)
 
     def put(
         self, spec: Spec, paths: TaskPaths, variables: Mapping[str, str], succeeded: bool, stopped: Stopped

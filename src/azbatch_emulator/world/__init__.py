@@ -11,8 +11,8 @@ from typing import Any
 from azbatch_emulator import events
 from azbatch_emulator.commands import Command
 from azbatch_emulator.profile import Profile
-from azbatch_emulator.records import AutoScaleRun, Job, Node, NodeState, Pool, Refused, Task, TaskState
-from azbatch_emulator.world import autoscaling, jobs, nodes, pools, tasks
+from azbatch_emulator.records import AutoScaleRun, Job, JobSchedule, Node, NodeState, Pool, Refused, Task, TaskState
+from azbatch_emulator.world import autoscaling, jobs, multi_instance, node_users, nodes, pools, schedules, tasks
 from azbatch_emulator.world.state import ActiveRun, Counts, State
 
 __all__ = ["Applied", "Counts", "World"]
@@ -38,6 +38,7 @@ def _run_ended(state: State, event: events.RunEnded, now: datetime) -> None:
 _ENDED: dict[str, Callable[..., None]] = {
     "start": nodes.start_task_ended,
     "preparation": jobs.preparation_ended,
+    "coordination": multi_instance.coordinated,
     "task": tasks.ended,
     "release": jobs.release_ended,
 }
@@ -72,6 +73,17 @@ _HANDLERS: dict[type[events.Event], Handler] = {
     events.EnableJob: jobs.enable,
     events.TerminateJob: jobs.terminate,
     events.DeleteJob: jobs.delete,
+    events.AddJobSchedule: schedules.add,
+    events.PatchJobSchedule: schedules.patch,
+    events.DisableJobSchedule: schedules.disable,
+    events.EnableJobSchedule: schedules.enable,
+    events.TerminateJobSchedule: schedules.terminate,
+    events.DeleteJobSchedule: schedules.delete,
+    events.DeallocateNode: nodes.deallocate,
+    events.StartNode: nodes.start,
+    events.AddNodeUser: node_users.add,
+    events.ReplaceNodeUser: node_users.replace_user,
+    events.DeleteNodeUser: node_users.delete,
     events.AddTasks: tasks.add,
     events.ReplaceTask: tasks.replace_constraints,
     events.TerminateTask: tasks.terminate,
@@ -95,6 +107,8 @@ _TIMERS: dict[str, Callable[..., None]] = {
     "booted": nodes.booted,
     "evicted": nodes.evicted,
     "left": nodes.left,
+    "deallocated": nodes.deallocated,
+    "job schedule": schedules.come_due,
     "restored": nodes.restored,
     "sample": autoscaling.sample,
     "autoscale": autoscaling.evaluate_now,
@@ -149,6 +163,10 @@ class World:
         return self._state.jobs
 
     @property
+    def schedules(self) -> Mapping[str, JobSchedule]:
+        return self._state.schedules
+
+    @property
     def nodes(self) -> Mapping[str, Mapping[str, Node]]:
         return self._state.nodes
 
@@ -189,6 +207,10 @@ class World:
     def job(self, job_id: str) -> Job:
         """Raises Refused(JobNotFound)."""
         return self._state.job(job_id)
+
+    def schedule(self, schedule_id: str) -> JobSchedule:
+        """Raises Refused(JobScheduleNotFound)."""
+        return self._state.schedule(schedule_id)
 
     def task(self, job_id: str, task_id: str) -> Task:
         """Raises Refused(JobNotFound | TaskNotFound)."""

@@ -22,7 +22,7 @@ from azbatch_emulator.records import (
     Task,
     TaskState,
 )
-from azbatch_emulator.world import nodes, pools, tasks
+from azbatch_emulator.world import nodes, pools, schedules, tasks
 from azbatch_emulator.world.state import ActiveRun, JobTasks, State, touched
 
 _REFUSALS = {
@@ -45,7 +45,7 @@ def _step(state: State, job: Job, happening: JobHappening, now: datetime, /, **c
     return job
 
 
-def add(state: State, event: events.AddJob, now: datetime) -> Job:
+def add(state: State, event: events.AddJob, now: datetime, schedule_id: str | None = None) -> Job:
     spec = event.spec
     key = str(spec["id"]).lower()
     if key in state.jobs:
@@ -63,6 +63,7 @@ def add(state: State, event: events.AddJob, now: datetime) -> Job:
         last_modified=now,
         state_since=now,
         start_time=now,
+        schedule_id=schedule_id,
     )
     state.jobs[key] = job
     state.tasks[key] = JobTasks()
@@ -218,8 +219,10 @@ def _finish(state: State, key: str, now: datetime) -> None:
         automatic = (job.spec.get("poolInfo") or {}).get("autoPoolSpecification")
         if automatic and not automatic.get("keepAlive") and job.pool_id.lower() in state.pools:
             pools.delete(state, events.DeletePool(pool_id=job.pool_id), now)
+        schedules.job_ended(state, job, now)
     elif job.state is JobState.DELETING:
         _forget(state, job)
+        schedules.job_ended(state, job, now)
 
 
 def _forget(state: State, job: Job) -> None:
@@ -228,7 +231,7 @@ def _forget(state: State, job: Job) -> None:
         tasks.drop_directory(state, task)
     for node in list(state.nodes.get(job.pool_id.lower(), {}).values()):
         if key in node.jobs_prepared:
-            state.out.append(DropDirectory(pool_id=node.pool_id, node_id=node.id, directory=f"workitems/{job.id}"))
+            state.out.append(DropDirectory(pool_id=node.pool_id, node_id=node.id, directory=job.directory))
             left = {other: run for other, run in node.jobs_prepared.items() if other != key}
             released = {other: run for other, run in node.jobs_released.items() if other != key}
             state.put_node(replace(node, jobs_prepared=left, jobs_released=released))
@@ -301,7 +304,7 @@ def preparedness(job: Job, node: Node) -> Preparedness:
 
 
 def _directory(job: Job, name: str) -> str:
-    return f"workitems/{job.id}/job-1/{name}"
+    return f"{job.directory}/{name}"
 
 
 def preparation_directory(job: Job) -> str | None:

@@ -212,8 +212,9 @@ def left(state: State, pool: str, node_id: str, now: datetime) -> None:
 def lose_tasks(state: State, node: Node, now: datetime, *, terminate: bool = False) -> None:
     """End everything that runs on the node: its tasks go back to the queue, or are terminated."""
     for name in list(state.node_runs.get((node.pool_id.lower(), node.id.lower()), {})):
-        state.out.append(Kill(run=name))
-        tasks.lost(state, name, now, terminate=terminate)
+        if name in state.runs:  # else it went with another instance of its task
+            state.out.append(Kill(run=name))
+            tasks.lost(state, name, now, terminate=terminate)
     tasks.requeue_preparing(state, node, now)
 
 
@@ -269,9 +270,42 @@ def reboot(state: State, event: events.RebootNode, now: datetime) -> None:
     if event.reimage:
         state.out.append(RemoveNode(pool_id=node.pool_id, node_id=node.id))
         state.out.append(MakeNode(pool_id=node.pool_id, node_id=node.id))
-        node = replace(node, jobs_prepared={}, recent=())
+        node = replace(node, jobs_prepared={}, recent=(), users={})
     moved = step(state, node, happening, now, errors=())
     assert moved is not None
+    _boot_later(state, moved, now)
+
+
+def deallocate(state: State, event: events.DeallocateNode, now: datetime) -> None:
+    """Give the machine back and keep the node; with `taskcompletion` only after its tasks have ended."""
+    node = state.node(event.pool_id, event.node_id)
+    waits = event.option in {DeallocationOption.TASK_COMPLETION, DeallocationOption.RETAINED_DATA}
+    moved = step(state, node, NodeHappening.DEALLOCATE, now)
+    if moved is None:
+        raise Refused("OperationInvalidForCurrentState")
+    if waits and moved.running_tasks:
+        return
+    lose_tasks(state, moved, now, terminate=event.option is DeallocationOption.TERMINATE)
+    _deallocate_later(state, state.node(event.pool_id, event.node_id), now)
+
+
+def _deallocate_later(state: State, node: Node, now: datetime) -> None:
+    delay = drawn(state.profile.boot, state.profile.boot_spread, state.rng)
+    state.after(now, delay, "deallocated", node.pool_id.lower(), node.id, node.state_since)
+
+
+def deallocated(state: State, pool: str, node_id: str, since: datetime, now: datetime) -> None:
+    node = _current(state, pool, node_id)
+    if node is not None and node.state is NodeState.DEALLOCATING and node.state_since == since:
+        step(state, node, NodeHappening.DEALLOCATED, now, errors=())
+
+
+def start(state: State, event: events.StartNode, now: datetime) -> None:
+    """Boot a deallocated node."""
+    node = state.node(event.pool_id, event.node_id)
+    moved = step(state, node, NodeHappening.START, now)
+    if moved is None:
+        raise Refused("OperationInvalidForCurrentState")
     _boot_later(state, moved, now)
 
 
@@ -283,6 +317,9 @@ def restart(state: State, _event: events.Restart, now: datetime) -> None:
         node = state.node(node.pool_id, node.id)
         if node.state is NodeState.LEAVING_POOL:
             state.after(now, timedelta(0), "left", node.pool_id.lower(), node.id)
+            continue
+        if node.state is NodeState.DEALLOCATING:
+            _deallocate_later(state, node, now)
             continue
         moved = step(state, node, NodeHappening.REBOOT, now)
         if moved is not None:
@@ -323,4 +360,6 @@ def loaded(state: State, node: Node, slots: int, count: int, now: datetime, **ch
         return node
     if moved.state is NodeState.LEAVING_POOL:
         state.after(now, timedelta(0), "left", moved.pool_id.lower(), moved.id)
+    if moved.state is NodeState.DEALLOCATING:
+        _deallocate_later(state, moved, now)
     return moved

@@ -11,7 +11,18 @@ from typing import Any
 from azbatch_emulator.autoscale import MetricHistory
 from azbatch_emulator.commands import Command, Kind
 from azbatch_emulator.profile import Profile
-from azbatch_emulator.records import Fault, Job, Node, NodeState, Pool, Refused, SchedulingState, Task, TaskState
+from azbatch_emulator.records import (
+    Fault,
+    Job,
+    JobSchedule,
+    Node,
+    NodeState,
+    Pool,
+    Refused,
+    SchedulingState,
+    Task,
+    TaskState,
+)
 from azbatch_emulator.schedule import FreeSlots, ReadyTasks
 
 SCHEDULABLE = frozenset({NodeState.IDLE, NodeState.RUNNING})
@@ -51,6 +62,7 @@ class ActiveRun:
     job: str | None = None
     task: str | None = None
     slots: int = 0
+    instance: int = 0  # of a multi-instance task
 
 
 @dataclass(slots=True)
@@ -62,6 +74,8 @@ class JobTasks:
     tasks: Counts = field(default_factory=Counts)
     slots: Counts = field(default_factory=Counts)
     run: dict[str, str] = field(default_factory=dict)  # task -> run
+    coordinating: dict[str, dict[int, str]] = field(default_factory=dict)  # multi-instance task -> runs by instance
+    coordinated: dict[str, set[int]] = field(default_factory=dict)  # the instances whose coordination has ended well
     blocked: dict[str, set[str]] = field(default_factory=dict)  # task -> ids it waits for
     dependents: dict[str, list[str]] = field(default_factory=dict)  # id -> tasks that wait for it
 
@@ -80,6 +94,7 @@ class State:
         self.ready: dict[str, ReadyTasks] = {}
         self.history: dict[str, MetricHistory] = {}
         self.jobs: dict[str, Job] = {}
+        self.schedules: dict[str, JobSchedule] = {}
         self.tasks: dict[str, JobTasks] = {}
         self.runs: dict[str, ActiveRun] = {}
         self.node_runs: dict[tuple[str, str], dict[str, None]] = {}
@@ -140,6 +155,12 @@ class State:
             return self.jobs[job_id.lower()]
         except KeyError:
             raise Refused("JobNotFound") from None
+
+    def schedule(self, schedule_id: str) -> JobSchedule:
+        try:
+            return self.schedules[schedule_id.lower()]
+        except KeyError:
+            raise Refused("JobScheduleNotFound") from None
 
     def task(self, job_id: str, task_id: str) -> Task:
         self.job(job_id)

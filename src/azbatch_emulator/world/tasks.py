@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Any
 
 from azbatch_emulator import durations, events
-from azbatch_emulator.commands import DropDirectory, Kill, Run
+from azbatch_emulator.commands import DropDirectory, Kill, Kind, Run
 from azbatch_emulator.lifecycle.task import TASK, TaskHappening
 from azbatch_emulator.records import (
     Execution,
@@ -22,7 +22,7 @@ from azbatch_emulator.records import (
     TaskState,
 )
 from azbatch_emulator.schedule import Fill
-from azbatch_emulator.world import jobs, nodes
+from azbatch_emulator.world import jobs, multi_instance, nodes
 from azbatch_emulator.world.state import ActiveRun, State, touched
 
 RECENT = 10
@@ -135,6 +135,8 @@ def enqueue(state: State, job: Job, task: Task, *, front: bool = False) -> None:
     ready = state.ready.get(pool)
     if ready is None or job.state is not JobState.ACTIVE:
         return
+    if task.instances and not multi_instance.possible(state.pools[pool]):
+        return
     ready.add(job.id.lower(), int(job.spec.get("priority", 0)), task.id.lower(), task.required_slots, front=front)
     state.dirty.add(pool)
 
@@ -162,10 +164,17 @@ def place_waiting(state: State, pool: str, now: datetime) -> None:
             # A node on which the preparation task failed is not used for the job again.
             return jobs.preparedness(state.jobs[job], members[node_id]) is not jobs.Preparedness.FAILED
 
+        task = state.tasks[job].all[key]
+        if task.instances:
+            several = free.choose_several(task.instances, required, fill, allowed)
+            if several is None:
+                return False
+            multi_instance.assign(state, [members[one] for one in several], state.jobs[job], task, now)
+            return True
         chosen = free.choose(required, fill, allowed)
         if chosen is None:
             return False
-        _assign(state, members[chosen], state.jobs[job], state.tasks[job].all[key], now)
+        _assign(state, members[chosen], state.jobs[job], task, now)
         return True
 
     state.ready[pool].dispatch(lambda: free.largest, live, place)
@@ -185,9 +194,47 @@ def _assign(state: State, node: Node, job: Job, task: Task, now: datetime) -> No
         jobs.prepare(state, node, job, now)
 
 
+def run_of(
+    state: State, node: Node, job: Job, task: Task, kind: Kind, spec: Mapping[str, Any], instance: int = 0
+) -> Run:
+    """A command of the task on a node, registered as active."""
+    name = state.new_run(
+        ActiveRun(
+            kind,
+            node.pool_id.lower(),
+            node.id.lower(),
+            job.id.lower(),
+            task.id.lower(),
+            task.required_slots,
+            instance,
+        )
+    )
+    constraints = task.spec.get("constraints") or {}
+    return Run(
+        run=name,
+        kind=kind,
+        pool_id=node.pool_id,
+        node_id=node.id,
+        job_id=job.id,
+        task_id=task.id,
+        spec=jobs.with_common_environment(job, spec),
+        directory=f"{job.directory}/{task.id}",
+        preparation_directory=jobs.preparation_directory(job),
+        environment={**nodes.environment(node), "AZ_BATCH_JOB_ID": job.id, "AZ_BATCH_TASK_ID": task.id},
+        max_wall_clock=durations.limit(constraints.get("maxWallClockTime")),
+    )
+
+
 def start(state: State, node: Node, job: Job, task: Task, now: datetime) -> None:
     """Ask the outside to run the task on the node that holds slots for it."""
-    directory = f"workitems/{job.id}/job-1/{task.id}"
+    running = started(state, job, task, now)
+    run = run_of(state, node, job, running, "task", running.spec)
+    state.tasks[job.id.lower()].run[task.id.lower()] = run.run
+    state.out.append(run)
+
+
+def started(state: State, job: Job, task: Task, now: datetime) -> Task:
+    """Store the task as running."""
     execution = replace(
         task.execution,
         start_time=now,
@@ -195,47 +242,23 @@ def start(state: State, node: Node, job: Job, task: Task, now: datetime) -> None
         exit_code=None,
         failure=None,
         result=None,
-        root_directory=directory,
+        root_directory=f"{job.directory}/{task.id}",
     )
     running = move(task, TaskHappening.START, now, execution=execution, attempt=task.attempt + 1)
     assert running is not None
     state.put_task(running)
-    name = state.new_run(
-        ActiveRun(
-            "task",
-            node.pool_id.lower(),
-            node.id.lower(),
-            job.id.lower(),
-            task.id.lower(),
-            task.required_slots,
-        )
-    )
-    state.tasks[job.id.lower()].run[task.id.lower()] = name
-    constraints = task.spec.get("constraints") or {}
-    state.out.append(
-        Run(
-            run=name,
-            kind="task",
-            pool_id=node.pool_id,
-            node_id=node.id,
-            job_id=job.id,
-            task_id=task.id,
-            spec=jobs.with_common_environment(job, task.spec),
-            directory=directory,
-            preparation_directory=jobs.preparation_directory(job),
-            environment={**nodes.environment(node), "AZ_BATCH_JOB_ID": job.id, "AZ_BATCH_TASK_ID": task.id},
-            max_wall_clock=durations.limit(constraints.get("maxWallClockTime")),
-        )
-    )
+    return running
 
 
 def prepared(state: State, node: Node, job: Job, good: bool, now: datetime) -> None:
     """The preparation task ended: the tasks that wait for it on this node start, or go back to the queue."""
     book = state.tasks[job.id.lower()]
     for task in [book.all[key] for key in book.by_state[TaskState.PREPARING]]:
-        if task.node_id != node.id or task.id.lower() in book.run:
+        if not multi_instance.is_on(task, node) or task.id.lower() in book.run:
             continue
-        if good:
+        if good and task.instances:
+            multi_instance.start_if_prepared(state, job, task, now)
+        elif good:
             start(state, state.nodes[node.pool_id.lower()][node.id.lower()], job, task, now)
         else:
             put_back(state, job, task, now)
@@ -246,12 +269,13 @@ def requeue_preparing(state: State, node: Node, now: datetime) -> None:
     for job in [state.jobs[key] for key in node.jobs_prepared if key in state.jobs]:
         book = state.tasks[job.id.lower()]
         for task in [book.all[key] for key in book.by_state[TaskState.PREPARING]]:
-            if task.node_id == node.id:
+            if multi_instance.is_on(task, node):
                 put_back(state, job, task, now)
 
 
 def put_back(state: State, job: Job, task: Task, now: datetime) -> None:
     """Requeue a task that was bound to a node: not a retry, and counted apart."""
+    multi_instance.release(state, job, task, now)
     _give_back(state, task, now)
     execution = replace(
         task.execution,
@@ -259,7 +283,7 @@ def put_back(state: State, job: Job, task: Task, now: datetime) -> None:
         requeue_count=task.execution.requeue_count + 1,
         last_requeue_time=now,
     )
-    waiting = move(task, TaskHappening.REQUEUE, now, execution=execution, node_id=None, pool_id=None)
+    waiting = move(task, TaskHappening.REQUEUE, now, execution=execution, node_id=None, pool_id=None, subtasks=())
     assert waiting is not None
     state.put_task(waiting)
     enqueue(state, job, waiting, front=True)
@@ -295,8 +319,9 @@ def ended(state: State, name: str, exit_code: int | None, failure: Fault | None,
     exited = failure is not None and failure.code == "FailureExitCode"
     if exited and (retries == -1 or execution.retry_count < retries) and job.state is JobState.ACTIVE:
         execution = replace(execution, retry_count=execution.retry_count + 1, last_retry_time=now)
-        waiting = move(task, TaskHappening.RETRY, now, execution=execution)
+        waiting = move(task, TaskHappening.RETRY, now, execution=execution, subtasks=())
         assert waiting is not None
+        multi_instance.release(state, job, task, now)
         _give_back(state, task, now)
         state.put_task(waiting)
         enqueue(state, job, waiting, front=True)
@@ -320,6 +345,7 @@ def _complete(
     now: datetime,
     **changes: Any,
 ) -> None:
+    changes["subtasks"] = multi_instance.release(state, job, task, now)
     done = move(task, happening, now, execution=execution, **changes)
     assert done is not None
     state.put_task(done)
@@ -366,11 +392,14 @@ def lost(state: State, name: str, now: datetime, *, terminate: bool) -> None:
         jobs.preparation_lost(state, run)
     if run.kind == "release" and run.job is not None:
         jobs.released(state, run.job, name, now)
-    if run.kind != "task" or run.job is None or run.task is None:
+    if run.kind not in {"task", "coordination"} or run.job is None or run.task is None:
         return
     book, job = state.tasks[run.job], state.jobs[run.job]
-    book.run.pop(run.task, None)
     task = book.all[run.task]
+    if run.kind == "coordination":
+        book.coordinating[run.task].pop(run.instance)
+    else:
+        book.run.pop(run.task, None)
     if terminate:
         execution = replace(task.execution, end_time=now, failure=_TASK_ENDED, result="failure")
         _complete(state, job, task, TaskHappening.TERMINATE, execution, now)
@@ -417,6 +446,11 @@ def drop_directory(state: State, task: Task) -> None:
         state.out.append(
             DropDirectory(pool_id=task.pool_id, node_id=task.node_id, directory=task.execution.root_directory)
         )
+    for one in task.subtasks:
+        if one.node_id.lower() in state.nodes.get(one.pool_id.lower(), {}):
+            state.out.append(
+                DropDirectory(pool_id=one.pool_id, node_id=one.node_id, directory=task.execution.root_directory)
+            )
 
 
 def retention_over(state: State, job: str, key: str, ended_at: datetime, _now: datetime) -> None:
@@ -452,6 +486,7 @@ def reactivate(state: State, event: events.ReactivateTask, now: datetime) -> Non
         execution=Execution(),
         node_id=None,
         pool_id=None,
+        subtasks=(),
         last_modified=touched(task.last_modified, now),
     )
     assert again is not None
