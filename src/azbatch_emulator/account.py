@@ -15,3 +15,4 @@ class Account:
     subscription: str = "00000000-0000-4000-8000-000000000001"
     resource_group: str = "emulator"
     location: str = "emulated"
+    storage: str = ""  # name of its auto-storage account; "" for none

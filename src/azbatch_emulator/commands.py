@@ -52,6 +52,7 @@ class Run(Command):
     preparation_directory: str | None
     environment: Mapping[str, str]
     max_wall_clock: timedelta | None
+    pool: Mapping[str, Any] = field(default_factory=dict)  # the pool's wire body: packages, mounts
     shared_directory: str | None = None  # of a multi-instance task, relative to the node's root
     fresh: bool = True
 

@@ -24,6 +24,7 @@ from azbatch_emulator.arm.core import PROPAGATION
 from azbatch_emulator.azurite import AzuriteProcess
 from azbatch_emulator.client import PREFIX, ControlClient
 from azbatch_emulator.errors import EmulatorError
+from azbatch_emulator.packages import PackageStorage
 from azbatch_emulator.runners.environment import MARKER, Surroundings
 from azbatch_emulator.runners.process import ProcessRunner, drop_files, drop_temporary
 from azbatch_emulator.server import ServerThread, bind
@@ -196,7 +197,7 @@ class Emulator:
         from azbatch_emulator.server import Listeners
         from azbatch_emulator.virtual import VirtualClock
 
-        account = Account(self.account, self.account_key)
+        account = Account(self.account, self.account_key, storage=self.storage_account if self._with_storage else "")
         tokens = Tokens.load(self._folder.token_key, account.tenant)
         recording = None
         if self._record is not None:
@@ -215,6 +216,10 @@ class Emulator:
             open_storage=self._open_storage if self._with_storage else None,
             trust=ssl.create_default_context(cafile=str(self._tls.authority)),
         )
+        if self._azurite is not None:
+            site.tenant.packages = PackageStorage(
+                self._azurite.url, self.storage_account, self.storage_key, self._tls.bundle
+            )
         await site.begin()
         proxy = self._forward_proxy() if self._for_nextflow else None
         if proxy is not None:
@@ -246,6 +251,11 @@ class Emulator:
     def trust_store(self) -> Path:
         """For Java: the authorities of `ca_bundle`; made with `for_nextflow`."""
         return self._folder.tls / "truststore.p12"
+
+    def _package(self, account: Account, name: str, version: str | None) -> tuple[str, str] | None:
+        """An application package as the nodes of an account fetch it."""
+        found: tuple[str, str] | None = self._site.tenant.package(account, name, version)
+        return found
 
     def _pool_identity(self, account: Account, pool_id: str) -> str:
         """Where the nodes of a pool of the tenant find their identity: none, where the pool has none."""
@@ -287,6 +297,7 @@ class Emulator:
             ca_bundle=self._tls.bundle,
             storage_url=self._azurite.url if self._azurite else None,
             proxy=self._proxy_url,
+            package=lambda name, version: self._package(account, name, version),
             token=lambda resource, identity: str(
                 tokens.mint(resource, SUBJECT if mine else self._site.tenant.subject_of(identity), datetime.now(UTC))
             ),

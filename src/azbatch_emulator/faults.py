@@ -11,6 +11,7 @@ from azbatch_emulator.records import Fault
 
 _USER, _SERVER = "usererror", "servererror"
 _KNOWN: dict[str, tuple[str, str]] = {
+    "ApplicationPackageError": (_USER, "One of the specified application packages could not be deployed to the node"),
     "BlobAccessDenied": (_USER, "Access for one of the specified Azure Blob(s) is denied"),
     "BlobDownloadMiscError": (
         _SERVER,

@@ -23,7 +23,6 @@ SAME = (
     "userAccounts",
     "mountConfiguration",
     "upgradePolicy",
-    "applicationPackages",
     "resourceTags",
 )
 
@@ -73,9 +72,18 @@ def to_data_plane(name: str, body: Body) -> dict[str, Any]:
         for key in ("targetDedicatedNodes", "targetLowPriorityNodes", "resizeTimeout"):
             if fixed.get(key) is not None:
                 spec[key] = fixed[key]
+    packages = properties.get("applicationPackages")
+    if packages is not None:
+        spec["applicationPackageReferences"] = [
+            {"applicationId": str(one["id"]).rstrip("/").rsplit("/", 1)[-1], **_version_of(one)} for one in packages
+        ]
     if body.get("identity"):
         spec["identity"] = identity_to_data_plane(body["identity"])
     return spec
+
+
+def _version_of(reference: Body) -> dict[str, Any]:
+    return {"version": reference["version"]} if reference.get("version") else {}
 
 
 def identity_to_data_plane(identity: Body) -> dict[str, Any]:
@@ -86,7 +94,9 @@ def identity_to_data_plane(identity: Body) -> dict[str, Any]:
     }
 
 
-def to_arm(pool: Pool, dedicated: Mapping[NodeState, int], spot: Mapping[NodeState, int]) -> dict[str, Any]:
+def to_arm(
+    pool: Pool, account_id: str, dedicated: Mapping[NodeState, int], spot: Mapping[NodeState, int]
+) -> dict[str, Any]:
     """The body of the ARM resource for a pool of the data plane, with its node counts."""
     spec = pool.spec
     spec = {key: _recased(value, _upper) for key, value in spec.items()}
@@ -129,6 +139,11 @@ def to_arm(pool: Pool, dedicated: Mapping[NodeState, int], spot: Mapping[NodeSta
     if pool.resize_errors:
         errors = [{"code": one.code, "message": one.message} for one in pool.resize_errors]
         properties["resizeOperationStatus"] = {"errors": errors}
+    packages = spec.get("applicationPackageReferences")
+    if packages is not None:
+        properties["applicationPackages"] = [
+            {"id": f"{account_id}/applications/{one['applicationId']}", **_version_of(one)} for one in packages
+        ]
     body: dict[str, Any] = {"properties": properties}
     identity = spec.get("identity") or {}
     if identity.get("userAssignedIdentities"):

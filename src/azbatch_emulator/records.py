@@ -289,3 +289,18 @@ class Task:
         """The nodes it runs on at once; 0 for an ordinary task."""
         settings = self.spec.get("multiInstanceSettings")
         return int(settings.get("numberOfInstances", 1)) if settings else 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Application:
+    """An application with its active versions."""
+
+    id: str
+    display_name: str | None
+    versions: tuple[str, ...]
+    default_version: str | None
+
+    def resolve(self, version: str | None) -> str | None:
+        """A version's own spelling, the default one for None; None where there is none of it."""
+        wanted = (version or self.default_version or "").lower()
+        return next((one for one in self.versions if one.lower() == wanted), None)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import pickle
 import re
@@ -15,6 +16,7 @@ from azbatch_emulator.arm import addresses, reach
 from azbatch_emulator.arm.core import Arm
 from azbatch_emulator.arm.ids import ResourceId, parse
 from azbatch_emulator.arm.providers import batch, managed_identity
+from azbatch_emulator.arm.providers.batch_applications import APPLICATION, VERSION, active_versions
 from azbatch_emulator.arm.providers.network_private import ENDPOINT, connections
 from azbatch_emulator.arm.records import (
     ArmRefused,
@@ -25,13 +27,14 @@ from azbatch_emulator.arm.records import (
 )
 from azbatch_emulator.arm.registry import PROVIDERS
 from azbatch_emulator.arm.roles import BY_NAME
-from azbatch_emulator.batch import decode
+from azbatch_emulator.batch import applications, decode
 from azbatch_emulator.batch.service import BatchService
 from azbatch_emulator.errors import EmulatorError
 from azbatch_emulator.identity.directory import Identity
 from azbatch_emulator.identity.metadata import SUBJECT, default_instance
+from azbatch_emulator.packages import PackageStorage
 from azbatch_emulator.pool_bodies import to_arm, to_data_plane
-from azbatch_emulator.records import DeallocationOption, Fault, Pool, Refused
+from azbatch_emulator.records import Application, DeallocationOption, Fault, Pool, Refused
 
 MACHINE = "Microsoft.Compute/virtualMachines"
 OWNER = "owner"
@@ -59,6 +62,8 @@ class Tenant:
         self.people: dict[str, Identity] = {}
         self._now, self._new_id, self._open_account = now, new_id, open_account
         self.arm.store.external[batch.POOL.lower()] = Pools(self)
+        self.arm.unstored = self._package_address
+        self.packages: PackageStorage | None = None
         self._found()
 
     def _found(self) -> None:
@@ -67,7 +72,10 @@ class Tenant:
         self.people[OWNER] = Identity(object_id=SUBJECT, client_id=SUBJECT, name=OWNER)
         self.add_subscription(account.subscription)
         self.arm.make(self.default_group, {"location": account.location}, now)
-        self.arm.make(self.default_id, {"location": account.location}, now)
+        # Its auto-storage is the emulator's own, which is no resource of the tenant.
+        storage = f"{self.default_group}/providers/Microsoft.Storage/storageAccounts/{account.storage}"
+        properties = {"autoStorage": {"storageAccountId": storage}} if account.storage else {}
+        self.arm.make(self.default_id, {"location": account.location, "properties": properties}, now)
 
     @property
     def default_group(self) -> str:
@@ -230,6 +238,7 @@ class Tenant:
                 self.services[key] = self._open_account(self._account_of(resource))
         for key in [key for key in self.services if key not in there]:
             await self.services.pop(key).engine.close()
+        await self._prepare_packages()
 
     def _account_of(self, resource: Resource) -> Account:
         from azbatch_emulator.arm.providers.storage import account_key
@@ -306,6 +315,46 @@ class Tenant:
     def may_join(self, object_id: str, subnet_id: str) -> bool:
         """Whether someone may put machines into a subnet."""
         return self.arm.permitted(self.whose(object_id), batch.JOIN, subnet_id, self._now())
+
+    # Applications
+
+    def applications(self, account: Account) -> list[Application]:
+        """The applications of an account with their active packages."""
+        found = []
+        for one in self.arm.store.of_type(APPLICATION, self.account_id(account)):
+            default = str(one.properties.get("defaultVersion") or "") or None
+            active = tuple(active_versions(self.arm.store, one.id.text))
+            name = one.properties.get("displayName")
+            found.append(Application(id=one.id.name, display_name=name, versions=active, default_version=default))
+        return found
+
+    def package(self, account: Account, application: str, version: str | None) -> tuple[str, str] | None:
+        """(version, URL of its blob) of an active package; the default one without a version."""
+        found = next((one for one in self.applications(account) if one.id.lower() == application.lower()), None)
+        chosen = found.resolve(version) if found else None
+        if found is None or chosen is None or self.packages is None:
+            return None
+        return chosen, self.packages.address(account.name, found.id, chosen, "r", self._now())[0]
+
+    def _package_address(self, resource: Resource) -> Mapping[str, Any]:
+        """Where a package is to be written, as the answer to whoever may write it says."""
+        if resource.id.type.lower() != VERSION.lower() or self.packages is None:
+            return {}
+        application = resource.id.parent
+        assert application is not None
+        assert application.parent is not None
+        address, expiry = self.packages.address(
+            application.parent.name, application.name, resource.id.name, "rw", self._now()
+        )
+        return {"storageUrl": address, "storageUrlExpiry": expiry.isoformat()}
+
+    async def _prepare_packages(self) -> None:
+        """See that what a storageUrl leads to can be written."""
+        for one in list(self.arm.store.of_type(VERSION)) if self.packages else ():
+            application = one.id.parent
+            if self.packages and application is not None and application.parent is not None:
+                account, name = application.parent.name, application.name
+                await asyncio.to_thread(self.packages.prepare, account, name, self._now())
 
     # Storage accounts
 
@@ -478,7 +527,7 @@ class Pools:
         account = parse(self._tenant.account_id(service.account))
         return Resource(
             id=account.child("pools", pool.id),
-            body=to_arm(pool, dedicated, spot),
+            body=to_arm(pool, account.text, dedicated, spot),
             state=ProvisioningState.DELETING if deleting else ProvisioningState.SUCCEEDED,
             etag=f'W/"0x{int(pool.last_modified.timestamp() * 1e7):X}"',
             created=pool.created,
@@ -491,6 +540,7 @@ class Pools:
             raise ArmRefused(404, "ParentResourceNotFound", f"The Batch account of {id.text} was not found.")
         try:
             given = to_data_plane(id.name, body)
+            applications.check(self._tenant.applications(service.account), given)
             present = service.engine.world.pools.get(id.name.lower())
             if present is None:
                 service.engine.submit(events.AddPool(spec=decode.pool(given)))
@@ -531,7 +581,7 @@ class Pools:
                 )
         changes = {
             name: given[name]
-            for name in ("startTask", "metadata")
+            for name in ("startTask", "metadata", "applicationPackageReferences")
             if name in given and given[name] != present.spec.get(name)
         }
         if changes:

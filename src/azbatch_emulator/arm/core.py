@@ -70,6 +70,8 @@ class Arm:
         self._new_id = new_id
         self._speed = speed
         self.propagation = propagation / speed
+        # Properties that are never stored: addresses with signatures.
+        self.unstored: Callable[[Resource], Mapping[str, Any]] = lambda _resource: {}
 
     # Requests
 
@@ -157,14 +159,15 @@ class Arm:
         state = ProvisioningState.UPDATING if delay else ProvisioningState.SUCCEEDED
         self.store.put(replace(before, body=body, state=state, changed=now))
         if not delay:
-            return Answer(status=200)
+            return Answer(status=200, body=self.render(self._existing(id)))
         operation = self._begin(id, now + delay, (), removes=False)
         return Answer(status=202, headers=self._headers(request, operation, kind.style))
 
     # Writing
 
     def _write(self, request: Request, id: ResourceId, kind: Kind, now: datetime) -> Answer:
-        if not isinstance(request.body, Mapping):
+        given = {} if request.body is None and kind.body_optional else request.body
+        if not isinstance(given, Mapping):
             raise ArmRefused(
                 400,
                 "InvalidRequestContent",
@@ -176,7 +179,7 @@ class Arm:
         self._check_conditions(request, before)
         self._check_parents(id)
         self._check_locks(id, removes=False)
-        body = _checked(dict(request.body), id)
+        body = _checked(dict(given), id)
         if request.method == "PATCH" and before is not None:
             body = _merged(self._joined(before, kind), body)
         self._check_policy(id, body)
@@ -206,7 +209,7 @@ class Arm:
         if not delay:
             for change in draft.also:
                 self._apply(change, now)
-            return Answer(status=200 if before else 201, body=self.render(stored))
+            return Answer(status=200 if before else kind.created, body=self.render(stored))
         operation = self._begin(id, now + delay, draft.also, removes=False)
         headers = self._headers(request, operation, kind.style)
         if kind.style is Style.LOCATION:
@@ -584,7 +587,7 @@ class Arm:
         if kind.plain:
             return {**body, **head}
         properties = {**(body.get("properties") or {}), "provisioningState": resource.state.value}
-        return {**head, **body, "etag": resource.etag, "properties": properties}
+        return {**head, **body, "etag": resource.etag, "properties": {**properties, **self.unstored(resource)}}
 
     def _list(self, request: Request, now: datetime) -> Answer:
         kind, below = self._collection(request.path)

@@ -91,6 +91,7 @@ class Kind:
     `actions` are POSTs below the resource's id, by lower-case name ("get name" for a GET that is no list).
     `changes` are POSTs too, long-running, that give the resource another body (start, deallocate).
     `links` names other resources a body refers to, with the action RBAC asks for on each: `subnets/join/action`.
+    `body_optional` kinds may be PUT without a body.
     `plain` resources have neither provisioningState nor eTag (role assignments, locks).
     """
 
@@ -108,6 +109,8 @@ class Kind:
     changes: Mapping[str, Callable[[Edit], Body]] = field(default_factory=dict)
     links: Callable[[Edit], tuple[tuple[str, str], ...]] = no_links
     plain: bool = False
+    body_optional: bool = False
+    created: int = 201  # the status of a create
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Protocol
 
 from azbatch_emulator.account import Account
-from azbatch_emulator.records import Refused
+from azbatch_emulator.records import Application, Refused
 
 VERBS = {"GET": "read", "HEAD": "read", "DELETE": "delete"}
 AREAS = {"jobs": "jobs", "jobschedules": "jobSchedules", "applications": "applications"}
@@ -22,6 +23,8 @@ class Access(Protocol):
 
     def may_join(self, object_id: str, subnet_id: str) -> bool: ...
 
+    def applications(self, account: Account) -> Sequence[Application]: ...
+
 
 class Anyone:
     """Without a tenant every valid key and token may do everything."""
@@ -37,6 +40,9 @@ class Anyone:
 
     def may_join(self, object_id: str, subnet_id: str) -> bool:  # noqa: ARG002
         return True
+
+    def applications(self, account: Account) -> Sequence[Application]:  # noqa: ARG002
+        return ()
 
 
 def check(access: Access, account: Account, subject: str | None, method: str, path: str) -> None:

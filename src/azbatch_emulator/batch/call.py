@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -14,7 +14,7 @@ from azbatch_emulator import durations
 from azbatch_emulator.batch.odata import Filter, Getter, parse_filter, parse_select
 from azbatch_emulator.batch.times import etag, parse_http_date
 from azbatch_emulator.engine import Engine
-from azbatch_emulator.records import DeallocationOption, Refused
+from azbatch_emulator.records import Application, DeallocationOption, Refused
 from azbatch_emulator.world import World
 
 R = TypeVar("R")
@@ -40,6 +40,7 @@ class Call:
     now: datetime
     node_root: Path | None = None
     request_path: str = ""
+    applications: Callable[[], Sequence[Application]] = tuple
 
     @property
     def world(self) -> World:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from azbatch_emulator import events
-from azbatch_emulator.batch import decode, encode
+from azbatch_emulator.batch import applications, decode, encode
 from azbatch_emulator.batch.call import Call, Reply, check_conditions, page, selected, wanted_filter
 from azbatch_emulator.batch.odata import Getter
 from azbatch_emulator.records import DeallocationOption, Job, Node, Refused
@@ -34,11 +34,19 @@ def _existing(call: Call) -> Job:
 
 def add(call: Call) -> Reply:
     spec = decode.job(call.body)
+    check_packages(call, spec)
     call.engine.submit(events.AddJob(spec=spec))
     job = call.world.job(spec["id"])
     # The service answers with /jobs/job-1, whatever the id [recorded].
     address = f"{call.url}/jobs/job-1"
     return Reply(201, None, job.last_modified, {"Location": address, "DataServiceId": address})
+
+
+def check_packages(call: Call, spec: Mapping[str, Any]) -> None:
+    """Raises Refused where the job's own pool or a task of it refers to a package that is not there."""
+    automatic = (spec.get("poolInfo") or {}).get("autoPoolSpecification") or {}
+    for part in (automatic.get("pool"), spec.get("jobManagerTask")):
+        applications.check(call.applications(), part or {})
 
 
 def get(call: Call) -> Reply:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from azbatch_emulator import durations, events
-from azbatch_emulator.batch import decode, encode
+from azbatch_emulator.batch import applications, decode, encode
 from azbatch_emulator.batch.call import Call, Reply, check_conditions, page, selected, wanted_filter
 from azbatch_emulator.batch.images import supported_images
 from azbatch_emulator.batch.odata import Getter
@@ -41,10 +41,8 @@ def _existing(call: Call) -> Pool:
 
 
 def add(call: Call) -> Reply:
-    references = call.body.get("applicationPackageReferences")
-    if references:
-        raise Refused("InvalidApplicationPackageReferences")
     spec = decode.pool(call.body)
+    applications.check(call.applications(), spec)
     call.engine.submit(events.AddPool(spec=spec))
     pool = call.world.pool(spec["id"])
     address = f"{call.url}/pools/{pool.id}"
@@ -77,12 +75,16 @@ _PATCHABLE = (
 )  # fmt: skip
 
 
+REPLACEABLE = ("startTask", "metadata", "applicationPackageReferences")
+
+
 def patch(call: Call) -> Reply:
     """Replaces what the body names, the start task whole [recorded]."""
     _existing(call)
     changes = {name: call.body[name] for name in _PATCHABLE if name in call.body}
     if "startTask" in changes:
         changes["startTask"] = decode.start_task(changes["startTask"])
+    applications.check(call.applications(), changes)
     call.engine.submit(events.PatchPool(pool_id=call.path["poolId"], changes=changes))
     return _touched(call, 200)
 
@@ -90,9 +92,10 @@ def patch(call: Call) -> Reply:
 def update_properties(call: Call) -> Reply:
     """Replaces all updatable properties: a body without startTask removes it [recorded]."""
     _existing(call)
-    changes: dict[str, Any] = {name: call.body.get(name) for name in ("startTask", "metadata")}
+    changes: dict[str, Any] = {name: call.body.get(name) for name in REPLACEABLE}
     if changes["startTask"] is not None:
         changes["startTask"] = decode.start_task(changes["startTask"])
+    applications.check(call.applications(), changes)
     call.engine.submit(events.PatchPool(pool_id=call.path["poolId"], changes=changes))
     return _touched(call, 204)
 

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from urllib.parse import unquote
 
-from azbatch_emulator.batch import files, jobs, node_logs, node_users, nodes, pools, schedules, tasks
+from azbatch_emulator.batch import applications, files, jobs, node_logs, node_users, nodes, pools, schedules, tasks
 from azbatch_emulator.batch.call import Call, Reply
 from azbatch_emulator.records import Refused
 
@@ -19,8 +19,8 @@ _POOL, _JOB, _SCHEDULE = "/pools/{poolId}", "/jobs/{jobId}", "/jobschedules/{job
 _NODE, _TASK = f"{_POOL}/nodes/{{nodeId}}", f"{_JOB}/tasks/{{taskId}}"
 
 OPERATIONS: tuple[tuple[str, str, str, Handler | None], ...] = (
-    ("GET", "/applications", "ListApplications", None),
-    ("GET", "/applications/{applicationId}", "GetApplication", None),
+    ("GET", "/applications", "ListApplications", applications.list_),
+    ("GET", "/applications/{applicationId}", "GetApplication", applications.get),
     ("GET", "/poolusagemetrics", "ListPoolUsageMetrics", pools.usage_metrics),
     ("GET", "/supportedimages", "ListSupportedImages", pools.list_images),
     ("GET", "/nodecounts", "ListPoolNodeCounts", pools.node_counts),

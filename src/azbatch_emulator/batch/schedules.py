@@ -35,6 +35,7 @@ def _touched(call: Call, schedule: JobSchedule, status: int) -> Reply:
 
 def add(call: Call) -> Reply:
     spec = decode.job_schedule(call.body)
+    jobs.check_packages(call, spec.get("jobSpecification") or {})
     call.engine.submit(events.AddJobSchedule(spec=spec))
     made = call.world.schedule(spec["id"])
     address = f"{call.url}/jobschedules/{made.id}"
@@ -64,6 +65,7 @@ def exists(call: Call) -> Reply:
 def patch(call: Call) -> Reply:
     schedule = _existing(call)
     changes = decode.job_schedule_changes(call.body)
+    jobs.check_packages(call, changes.get("jobSpecification") or {})
     call.engine.submit(events.PatchJobSchedule(schedule_id=schedule.id, changes=changes))
     return _touched(call, schedule, 200)
 
@@ -71,6 +73,7 @@ def patch(call: Call) -> Reply:
 def put(call: Call) -> Reply:
     schedule = _existing(call)
     changes = decode.job_schedule_replacement(call.body)
+    jobs.check_packages(call, changes.get("jobSpecification") or {})
     call.engine.submit(events.PatchJobSchedule(schedule_id=schedule.id, changes=changes))
     return _touched(call, schedule, 200)
 

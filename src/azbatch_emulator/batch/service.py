@@ -113,6 +113,7 @@ class BatchService:
             now=now,
             node_root=self.node_root,
             request_path=raw_path,
+            applications=lambda: self.access.applications(self.account),
         )
         return _response(scope["method"], self._handled(found, call))
 

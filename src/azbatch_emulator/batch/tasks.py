@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Any
 
 from azbatch_emulator import events
-from azbatch_emulator.batch import decode, encode
+from azbatch_emulator.batch import applications, decode, encode
 from azbatch_emulator.batch.call import Call, Reply, check_conditions, page, selected, wanted_filter
 from azbatch_emulator.batch.errors import error_content, status_of
 from azbatch_emulator.batch.odata import Filter, Getter
@@ -43,6 +43,7 @@ def _existing(call: Call) -> Task:
 def add(call: Call) -> Reply:
     job = call.world.job(call.path["jobId"])
     spec = decode.task(call.body, job.spec)
+    applications.check(call.applications(), spec)
     (result,) = call.engine.submit(events.AddTasks(job_id=job.id, specs=[spec])).results
     if isinstance(result, Refused):
         raise result
@@ -60,7 +61,9 @@ def add_collection(call: Call) -> Reply:
     results: list[dict[str, Any]] = []
     for body in bodies:
         try:
-            specs.append(decode.task(body, job.spec))
+            spec = decode.task(body, job.spec)
+            applications.check(call.applications(), spec)
+            specs.append(spec)
         except Refused as refusal:
             results.append(_refused(call, str(body.get("id", "")), refusal))
     outcomes = call.engine.submit(events.AddTasks(job_id=job.id, specs=specs)).results

@@ -6,12 +6,12 @@ Source: "Azure Batch runtime environment variables". Nothing of the emulator's o
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from azbatch_emulator.commands import Run
-from azbatch_emulator.runners.layout import TaskPaths, expand
+from azbatch_emulator.runners.layout import Package, TaskPaths, expand
 
 MARKER = "AZBATCH_EMULATOR_RUN"
 SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
@@ -30,6 +30,8 @@ class Surroundings:
     ca_bundle: Path
     storage_url: str | None
     token: Callable[[str, str], str]
+    # (version, URL of its blob) for an application and a version, or the default one; None where there is none.
+    package: Callable[[str, str | None], tuple[str, str] | None] = lambda _application, _version: None
     proxy: str = ""  # that leads to the storage by its name on Azure; "" for none
 
 
@@ -39,7 +41,14 @@ def node_path() -> str:
 
 
 def build(
-    command: Run, paths: TaskPaths, surroundings: Surroundings, *, path: str, temporary: str, marker: str
+    command: Run,
+    paths: TaskPaths,
+    surroundings: Surroundings,
+    *,
+    path: str,
+    temporary: str,
+    marker: str,
+    packages: Iterable[Package] = (),
 ) -> dict[str, str]:
     """All variables of a command. The task's environmentSettings come last, and may refer to the others by `$NAME`."""
     environment = {
@@ -58,6 +67,7 @@ def build(
         "AZ_BATCH_TASK_WORKING_DIR": str(paths.working),
         **_preparation(command, paths),
         **_shared(command, paths),
+        **{package.variable: str(package.directory(paths.node)) for package in packages},
         **command.environment,
         **_identity(surroundings, command.pool_id),
     }

@@ -9,7 +9,7 @@ import glob
 import os
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlsplit, urlunsplit
@@ -18,6 +18,7 @@ NODE_DIRECTORIES = ("applications", "fsmounts", "shared", "startup", "volatile",
 DEFAULT_FILE_MODE = 0o770
 AUTO_STORAGE = "auto-storage"  # its identity is the account's own
 _VARIABLE = re.compile(r"\$(?:(\w+)|\{(\w+)\})")
+_SEPARATORS = re.compile(r"[.#-]")
 _WILDCARD = re.compile(r"[*?\[]")
 
 
@@ -39,6 +40,43 @@ class TaskPaths:
     @property
     def stderr(self) -> Path:
         return self.task / "stderr.txt"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Package:
+    """A package that a pool or a task refers to; `url` opens its blob, None where it is gone meanwhile."""
+
+    application: str
+    version: str
+    by_default: bool  # the reference names no version
+    url: str | None = field(repr=False)
+
+    def directory(self, node: Path) -> Path:
+        return node / "applications" / self.application / self.version
+
+    @property
+    def variable(self) -> str:
+        """`AZ_BATCH_APP_PACKAGE_<application>[_<version>]`, its dots, hyphens and number signs flattened."""
+        name = self.application if self.by_default else f"{self.application}_{self.version}"
+        return f"AZ_BATCH_APP_PACKAGE_{_SEPARATORS.sub('_', name)}"
+
+
+def references(*specs: Mapping[str, Any]) -> list[tuple[str, str | None]]:
+    """(application, version or None) of each applicationPackageReference, in order, each once."""
+    found: dict[tuple[str, str | None], None] = {}
+    for spec in specs:
+        for one in spec.get("applicationPackageReferences") or ():
+            version = one.get("version")
+            found[str(one["applicationId"]), str(version) if version else None] = None
+    return list(found)
+
+
+def mounts(pool: Mapping[str, Any]) -> list[str]:
+    """The relative paths of a pool's mounted file systems, which are plain directories here."""
+    found: list[str] = []
+    for entry in pool.get("mountConfiguration") or ():
+        found += [str(one["relativeMountPath"]) for one in entry.values() if one.get("relativeMountPath")]
+    return found
 
 
 def expand(text: str, environment: Mapping[str, str]) -> str:

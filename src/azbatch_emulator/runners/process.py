@@ -25,7 +25,8 @@ from azbatch_emulator.events import RunEnded, RunStarted
 from azbatch_emulator.records import Fault
 from azbatch_emulator.runners import Report, command_line, environment
 from azbatch_emulator.runners.environment import MARKER, Surroundings
-from azbatch_emulator.runners.layout import NODE_DIRECTORIES, TaskPaths
+from azbatch_emulator.runners.layout import NODE_DIRECTORIES, Package, TaskPaths, inside, mounts, references
+from azbatch_emulator.runners.packages import Deployments
 from azbatch_emulator.runners.transfers import Cancelled, TransferFailed, Transfers
 
 log = logging.getLogger(__name__)
@@ -56,6 +57,7 @@ class ProcessRunner:
         self._surroundings = surroundings
         self._owner = owner
         self._transfers = Transfers(surroundings)
+        self._deployments = Deployments(self._transfers)
         self._active: dict[str, Active] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._threads: ThreadPoolExecutor | None = None
@@ -148,6 +150,7 @@ class ProcessRunner:
     async def _carry_out(self, active: Active) -> tuple[int | None, Fault | None]:
         command, began = active.command, time.monotonic()
         paths = self._prepare(command)
+        packages = self._packages(command)
         variables = environment.build(
             command,
             paths,
@@ -155,12 +158,15 @@ class ProcessRunner:
             path=environment.node_path(),
             temporary=self._temporary_directory(),
             marker=active.marker,
+            packages=packages,
         )
         stopped = active.cancelled.is_set
         failure, into = None, paths.working
         if command.kind == "coordination":
             into = paths.node / (command.shared_directory or command.directory)
-        if command.spec.get("resourceFiles"):
+        if packages:
+            failure = await self._in_thread(lambda: self._deployments.deploy(paths.node, packages, stopped))
+        if failure is None and command.spec.get("resourceFiles"):
             failure = await self._in_thread(lambda: self._transfers.fetch(command.spec, into, stopped))
         if failure is None:
             failure = await self._before_launch(active)
@@ -180,10 +186,27 @@ class ProcessRunner:
             failure = failure or not_put
         return code, failure
 
+    def _packages(self, command: Run) -> list[Package]:
+        """The packages of the pool and of the task."""
+        found: list[Package] = []
+        for application, version in references(command.pool, command.spec):
+            there = self._surroundings.package(application, version)
+            found.append(
+                Package(
+                    application=application,
+                    version=there[0] if there else version or "default",
+                    by_default=version is None,
+                    url=there[1] if there else None,
+                )
+            )
+        return found
+
     def _prepare(self, command: Run) -> TaskPaths:
         """Fresh directories for each start of a task; a start task meets what it left before a reboot."""
         node = self._node(command.pool_id, command.node_id)
         paths = TaskPaths(node, node / command.directory)
+        for mount in mounts(command.pool):
+            inside(node / "fsmounts", mount).mkdir(parents=True, exist_ok=True)
         if command.kind != "start" and command.fresh:
             self._drop(node / (command.shared_directory or command.directory))
         paths.working.mkdir(parents=True, exist_ok=True)

@@ -69,6 +69,10 @@ class Transfers:
         self._blobs.download(url, path, bearer=wish.bearer, cancelled=stopped)
         path.chmod(wish.mode)
 
+    def get(self, url: str, path: Path, stopped: Stopped) -> None:
+        """Download one blob by its SAS. Raises TransferFailed, Cancelled."""
+        self._blobs.download(url, path, bearer="", cancelled=stopped)
+
     def put_bytes(self, content: bytes, container_url: str, name: str, identity: str) -> None:
         """Write one blob. Raises TransferFailed."""
         self._blobs.upload_bytes(content, container_url, name, bearer=identity)

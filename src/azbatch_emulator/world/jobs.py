@@ -206,7 +206,7 @@ def _release(state: State, job: Job, now: datetime) -> None:
         state.releasing.setdefault(key, set()).add(name)
         execution = Execution(state="running", start_time=now, root_directory=_directory(job, "jobrelease"))
         state.put_node(replace(node, jobs_released={**node.jobs_released, key: execution}))
-        state.out.append(_run(name, "release", node, job, spec, "jobrelease"))
+        state.out.append(_run(state, name, "release", node, job, spec, "jobrelease"))
 
 
 def _finish(state: State, key: str, now: datetime) -> None:
@@ -322,7 +322,7 @@ def with_common_environment(job: Job, spec: Mapping[str, Any]) -> Mapping[str, A
     return {**spec, "environmentSettings": [*(s for s in common if s["name"] not in names), *own]}
 
 
-def _run(name: str, kind: Any, node: Node, job: Job, spec: Mapping[str, Any], default_id: str) -> Run:
+def _run(state: State, name: str, kind: Any, node: Node, job: Job, spec: Mapping[str, Any], default_id: str) -> Run:
     task_id = str(spec.get("id") or default_id)
     return Run(
         run=name,
@@ -336,6 +336,7 @@ def _run(name: str, kind: Any, node: Node, job: Job, spec: Mapping[str, Any], de
         preparation_directory=preparation_directory(job),
         environment={**nodes.environment(node), "AZ_BATCH_JOB_ID": job.id, "AZ_BATCH_TASK_ID": task_id},
         max_wall_clock=durations.limit((spec.get("constraints") or {}).get("maxWallClockTime")),
+        pool=state.pools[node.pool_id.lower()].spec,
     )
 
 
@@ -348,7 +349,7 @@ def prepare(state: State, node: Node, job: Job, now: datetime, before: Execution
     current = state.nodes[node.pool_id.lower()][node.id.lower()]
     state.put_node(replace(current, jobs_prepared={**current.jobs_prepared, job.id.lower(): execution}))
     name = state.new_run(ActiveRun("preparation", node.pool_id.lower(), node.id.lower(), job.id.lower()))
-    state.out.append(_run(name, "preparation", node, job, spec, "jobpreparation"))
+    state.out.append(_run(state, name, "preparation", node, job, spec, "jobpreparation"))
 
 
 def preparation_lost(state: State, run: ActiveRun) -> None:

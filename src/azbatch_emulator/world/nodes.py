@@ -133,6 +133,7 @@ def _run_start_task(state: State, node: Node, spec: Any, now: datetime, before: 
             preparation_directory=None,
             environment=environment(node),
             max_wall_clock=None,
+            pool=state.pools[node.pool_id.lower()].spec,
         )
     )
     failing = state.failing_starts.get(node.pool_id.lower())

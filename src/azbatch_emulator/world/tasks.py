@@ -222,6 +222,7 @@ def run_of(
         preparation_directory=jobs.preparation_directory(job),
         environment={**nodes.environment(node), "AZ_BATCH_JOB_ID": job.id, "AZ_BATCH_TASK_ID": task.id},
         max_wall_clock=durations.limit(constraints.get("maxWallClockTime")),
+        pool=state.pools[node.pool_id.lower()].spec,
     )
 
 

@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from azbatch_emulator.arm.kinds import Body, Delete, Draft, Edit, Function, Kind, Provider, Put, Resources
+from azbatch_emulator.arm.providers import batch_applications
 from azbatch_emulator.arm.providers.compute import identity_links, identity_of
 from azbatch_emulator.arm.providers.network_private import ENDPOINT, connections
 from azbatch_emulator.arm.records import Answer, ArmRefused, Request, Resource, Style
@@ -251,11 +252,13 @@ PROVIDER = Provider(
             actions={
                 "listkeys": _keys,
                 "get outboundnetworkdependenciesendpoints": _dependencies,
+                "syncautostoragekeys": lambda _edit: Answer(status=204),
                 "get privatelinkresources": _link_resources,
                 "get privateendpointconnections": _connections,
             },
         ),
         Kind(type=POOL, put=_pool, links=_pool_links),
+        *batch_applications.KINDS,
     ),
     functions=(
         Function(
