@@ -121,10 +121,10 @@ def test_a_bad_job_schedule_is_refused(azbatch_emulator: Emulator, changes: dict
     client.close()
 
 
-def _send(client: Any, method: str, path: str, body: Any = None) -> Any:
+def _send(client: Any, method: str, path: str, body: Any = None, version: str = "2025-06-01") -> Any:
     request = HttpRequest(
         method,
-        f"{path}?api-version=2025-06-01",
+        f"{path}?api-version={version}",
         json=body,
         headers={"Content-Type": "application/json; odata=minimalmetadata"} if body is not None else {},
     )
@@ -333,3 +333,36 @@ def test_every_operation_of_the_table_is_answered() -> None:
             assert answer.status_code < 500, (operation, answer.text())
         assert set(emulator.control("requests")) == {operation for *_, operation, _ in OPERATIONS}
         client.close()
+
+
+@pytest.mark.parametrize(
+    ("version", "method", "path", "status"),
+    [
+        ("2024-02-01.19.0", "GET", "/certificates", 200),
+        ("2024-02-01.19.0", "POST", "/certificates", 409),
+        ("2024-02-01.19.0", "GET", "/certificates(thumbprintAlgorithm=sha1,thumbprint=ab)", 404),
+        ("2024-02-01.19.0", "DELETE", "/certificates(thumbprintAlgorithm=sha1,thumbprint=ab)", 404),
+        ("2024-07-01.20.0", "GET", "/certificates", 404),
+        ("2025-06-01", "GET", "/certificates", 404),
+    ],
+)
+def test_what_was_retired(azbatch_emulator: Emulator, version: str, method: str, path: str, status: int) -> None:
+    """Earlier api-versions know certificates, of which there are none; later ones do not know the operation."""
+    client = connect(azbatch_emulator, aio=False, tls=False)
+    assert _send(client.client, method, path, {} if method == "POST" else None, version).status_code == status
+    client.close()
+
+
+def test_usage_metrics(azbatch_emulator: Emulator) -> None:
+    """Half hours that have passed; a time that is none is refused."""
+    client = connect(azbatch_emulator, aio=False, tls=False)
+    assert client.all("list_pool_usage_metrics", filter="poolId eq 'nothing'") == []
+    with Emulator(runner="instant", storage=False, virtual_time=True) as virtual:
+        virtual.control("clock", pause=True)
+        other = connect(virtual, aio=False, tls=True)
+        other.call("create_pool", pool("p", vmSize="Standard_D4s_v5"))
+        virtual.control("clock", advance=3 * 3600)
+        (found,) = other.all("list_pool_usage_metrics")
+        assert (found.pool_id, found.vm_size, found.total_core_hours) == ("p", "standard_d4s_v5", 2.0)
+        other.close()
+    client.close()

@@ -227,10 +227,3 @@ def test_pages(driver: Driver, name: str) -> None:
     assert len(found) == 25
     assert set(found) == ids
     driver.done("begin_delete_job", name)
-
-
-@pytest.mark.parametrize("operation", ["list_applications", "list_job_schedules"])
-def test_what_is_not_emulated_says_so(driver: Driver, operation: str) -> None:
-    """An operation the emulator does not have is refused by its name, never silently accepted."""
-    with pytest.raises(HttpResponseError, match="not implemented"):
-        driver.all(operation)

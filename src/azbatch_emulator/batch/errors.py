@@ -40,6 +40,7 @@ ERRORS: Mapping[str, tuple[int, str]] = {
     "PermissionDenied": (403, "The caller does not have permission to perform the action on the account."),
     "PublicNetworkAccessDisabled": (403, "Public network access to the account is disabled."),
     "InsufficientAccountPermissions": (403, "The account does not have sufficient permissions for the operation."),
+    "CertificateNotFound": (404, "The specified certificate does not exist."),
     "FileNotFound": (404, "The specified file does not exist."),
     "JobNotFound": (404, "The specified job does not exist."),
     "JobScheduleNotFound": (404, "The specified job schedule does not exist."),

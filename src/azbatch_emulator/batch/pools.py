@@ -221,8 +221,3 @@ def list_images(call: Call) -> Reply:
     return page(
         call, images, lambda item: item[1], lambda item: item[0], test=None if test is None else lambda i: test(i[1])
     )
-
-
-def usage_metrics(call: Call) -> Reply:
-    """The emulator bills nobody: there is no usage."""
-    return Reply(body={"odata.metadata": f"{call.url}/$metadata#poolusagemetrics", "value": []})

@@ -1,4 +1,4 @@
-"""The operations of the data plane: one table of method, path, name and handler. None: not emulated, answered 501.
+"""The operations of the data plane: one table of method, path, name and handler.
 
 Source: REST, api-version 2025-06-01 (72 operations).
 """
@@ -9,19 +9,32 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from urllib.parse import unquote
 
-from azbatch_emulator.batch import applications, files, jobs, node_logs, node_users, nodes, pools, schedules, tasks
+from azbatch_emulator.batch import (
+    applications,
+    files,
+    jobs,
+    node_logs,
+    node_users,
+    nodes,
+    pools,
+    retired,
+    schedules,
+    tasks,
+    usage,
+)
 from azbatch_emulator.batch.call import Call, Reply
 from azbatch_emulator.records import Refused
 
 Handler = Callable[[Call], Reply]
+NEWEST = "2025-06-01"
 FILE_PATH = 5  # segments before the path of a task's or node's file
 _POOL, _JOB, _SCHEDULE = "/pools/{poolId}", "/jobs/{jobId}", "/jobschedules/{jobScheduleId}"
 _NODE, _TASK = f"{_POOL}/nodes/{{nodeId}}", f"{_JOB}/tasks/{{taskId}}"
 
-OPERATIONS: tuple[tuple[str, str, str, Handler | None], ...] = (
+OPERATIONS: tuple[tuple[str, str, str, Handler], ...] = (
     ("GET", "/applications", "ListApplications", applications.list_),
     ("GET", "/applications/{applicationId}", "GetApplication", applications.get),
-    ("GET", "/poolusagemetrics", "ListPoolUsageMetrics", pools.usage_metrics),
+    ("GET", "/poolusagemetrics", "ListPoolUsageMetrics", usage.list_),
     ("GET", "/supportedimages", "ListSupportedImages", pools.list_images),
     ("GET", "/nodecounts", "ListPoolNodeCounts", pools.node_counts),
     ("POST", "/pools", "CreatePool", pools.add),
@@ -99,46 +112,68 @@ OPERATIONS: tuple[tuple[str, str, str, Handler | None], ...] = (
 )
 
 
+# What earlier api-versions have besides: (method, path, name, handler, the first version without it).
+RETIRED: tuple[tuple[str, str, str, Handler, str], ...] = (
+    ("POST", "/certificates", "AddCertificate", retired.add_certificate, "2024-07"),
+    ("GET", "/certificates", "ListCertificates", retired.list_certificates, "2024-07"),
+    ("GET", "/certificates({certificate})", "GetCertificate", retired.no_certificate, "2024-07"),
+    ("DELETE", "/certificates({certificate})", "DeleteCertificate", retired.no_certificate, "2024-07"),
+    (
+        "POST",
+        "/certificates({certificate})/canceldelete",
+        "CancelCertificateDeletion",
+        retired.no_certificate,
+        "2024-07",
+    ),
+    ("GET", f"{_NODE}/rdp", "GetRemoteDesktop", retired.no_remote_desktop, "2024-07"),
+)
+
+
 @dataclass(frozen=True, slots=True)
 class Match:
     name: str
-    handler: Handler | None
+    handler: Handler
     path: Mapping[str, str]
 
 
-def _index() -> dict[tuple[str, int], list[tuple[tuple[str, ...], str, Handler | None]]]:
-    index: dict[tuple[str, int], list[tuple[tuple[str, ...], str, Handler | None]]] = {}
-    for method, template, name, handler in OPERATIONS:
+def _index() -> dict[tuple[str, int], list[tuple[tuple[str, ...], str, Handler, str]]]:
+    index: dict[tuple[str, int], list[tuple[tuple[str, ...], str, Handler, str]]] = {}
+    everything = (*((*one, "9999") for one in OPERATIONS), *RETIRED)
+    for method, template, name, handler, gone in everything:
         parts = tuple(template.strip("/").split("/"))
-        index.setdefault((method, len(parts)), []).append((parts, name, handler))
+        index.setdefault((method, len(parts)), []).append((parts, name, handler, gone))
     return index
 
 
 _INDEX = _index()
 
 
-def match(method: str, raw_path: str) -> Match:
-    """The operation of a request; a file's path may come with its slashes escaped or bare.
+def match(method: str, raw_path: str, version: str = NEWEST) -> Match:
+    """The operation of a request in an api-version; a file's path may come with its slashes escaped or bare.
 
     Raises Refused(OperationNotFound), or UnsupportedHttpVerb where the path is known with other methods.
     """
     parts = raw_path.strip("/").split("/")
     if len(parts) > FILE_PATH and parts[FILE_PATH - 1].lower() == "files":
         parts = [*parts[:FILE_PATH], "/".join(parts[FILE_PATH:])]
-    found = _find(method, parts)
+    found = _find(method, parts, version)
     if found is not None:
         return found
-    if any(_find(other, parts) for other in ("GET", "POST", "PUT", "PATCH", "DELETE", "HEAD")):
+    if any(_find(other, parts, version) for other in ("GET", "POST", "PUT", "PATCH", "DELETE", "HEAD")):
         raise Refused("UnsupportedHttpVerb")
     raise Refused("OperationNotFound")
 
 
-def _find(method: str, parts: list[str]) -> Match | None:
-    for template, name, handler in _INDEX.get((method, len(parts)), ()):
+def _find(method: str, parts: list[str], version: str) -> Match | None:
+    for template, name, handler, gone in _INDEX.get((method, len(parts)), ()):
+        if version >= gone:
+            continue
         path: dict[str, str] = {}
         for expected, given in zip(template, parts, strict=True):
-            if expected.startswith("{"):
-                path[expected[1:-1]] = unquote(given)
+            before, brace, rest = expected.partition("{")
+            name_of, _, behind = rest.partition("}")
+            if brace and given.lower().startswith(before) and given.endswith(behind):
+                path[name_of] = unquote(given[len(before) : len(given) - len(behind)])
             elif expected != given.lower():
                 break
         else:

@@ -22,7 +22,7 @@ from azbatch_emulator.batch import access, decode
 from azbatch_emulator.batch.auth import authenticate
 from azbatch_emulator.batch.call import Call, Reply
 from azbatch_emulator.batch.errors import error_body, status_of
-from azbatch_emulator.batch.routes import Match, match
+from azbatch_emulator.batch.routes import match
 from azbatch_emulator.batch.times import etag, http_date
 from azbatch_emulator.engine import Engine
 from azbatch_emulator.identity.tokens import Tokens
@@ -99,7 +99,7 @@ class BatchService:
         version, wall = _version(query), self.engine.clock.wall()
         subject = authenticate(scope["method"], raw_path, query_text, headers, self.account, self.tokens, wall)
         access.check(self.access, self.account, subject, scope["method"], raw_path)
-        found = match(scope["method"], raw_path)
+        found = match(scope["method"], raw_path, version)
         self.counts[found.name] += 1
         headers["request-id"] = request_id
         call = Call(
@@ -115,7 +115,7 @@ class BatchService:
             request_path=raw_path,
             applications=lambda: self.access.applications(self.account),
         )
-        return _response(scope["method"], self._handled(found, call))
+        return _response(scope["method"], found.handler(call))
 
     def _joined(self, subject: str | None, body: dict[str, Any]) -> dict[str, Any]:
         """The body, if whoever names a subnet in it may put machines there."""
@@ -123,13 +123,6 @@ class BatchService:
         if subnet and subject is not None and not self.access.may_join(subject, subnet):
             raise Refused("PermissionDenied", {"Action": JOIN, "Scope": subnet, "ObjectId": subject})
         return body
-
-    def _handled(self, found: Match, call: Call) -> Reply:
-        if found.handler is None:
-            raise Refused(
-                "NotImplemented", {"Operation": found.name}, f"{found.name} is not implemented by the emulator."
-            )
-        return found.handler(call)
 
 
 def _version(query: Mapping[str, str]) -> str:

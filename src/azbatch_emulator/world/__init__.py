@@ -13,9 +13,9 @@ from azbatch_emulator.commands import Command
 from azbatch_emulator.profile import Profile
 from azbatch_emulator.records import AutoScaleRun, Job, JobSchedule, Node, NodeState, Pool, Refused, Task, TaskState
 from azbatch_emulator.world import autoscaling, jobs, multi_instance, node_users, nodes, pools, schedules, tasks
-from azbatch_emulator.world.state import ActiveRun, Counts, State
+from azbatch_emulator.world.state import ActiveRun, Counts, PastNode, State
 
-__all__ = ["Applied", "Counts", "World"]
+__all__ = ["Applied", "Counts", "PastNode", "World"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -230,6 +230,15 @@ class World:
         for node in self._state.nodes[pool.id.lower()].values():
             (dedicated if node.dedicated else spot)[node.state] += 1
         return dedicated, spot
+
+    def machines(self, now: datetime) -> list[PastNode]:
+        """All nodes there ever were, and when; those that are still there until `now`."""
+        present = [
+            PastNode(node.pool_id, node.vm_size, node.allocation_time, now)
+            for pool in self._state.nodes.values()
+            for node in pool.values()
+        ]
+        return [*self._state.past_nodes, *present]
 
     def evaluate(self, pool_id: str, formula: str, now: datetime) -> AutoScaleRun:
         """What the formula would do to the pool at `now`; nothing changes. Raises Refused(PoolNotFound)."""

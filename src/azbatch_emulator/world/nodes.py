@@ -205,7 +205,7 @@ def left(state: State, pool: str, node_id: str, now: datetime) -> None:
     lose_tasks(state, node, now)
     node = _current(state, pool, node_id)
     assert node is not None
-    state.drop_node(node)
+    state.drop_node(node, now)
     state.out.append(RemoveNode(pool_id=node.pool_id, node_id=node.id))
     pools.settle(state, pool, now)
 

@@ -65,6 +65,16 @@ class ActiveRun:
     instance: int = 0  # of a multi-instance task
 
 
+@dataclass(frozen=True, slots=True)
+class PastNode:
+    """What is left of a node that is gone: when there was one."""
+
+    pool_id: str
+    vm_size: str
+    began: datetime
+    ended: datetime
+
+
 @dataclass(slots=True)
 class JobTasks:
     """The tasks of one job with their indexes."""
@@ -104,6 +114,7 @@ class State:
         self.failing_boots: dict[str, list[Fault]] = {}  # pool -> what befalls the nodes that boot next
         self.failing_resizes: dict[str, list[Fault]] = {}  # pool -> how its next resizes end
         self.evictions: dict[tuple[str, str], datetime] = {}  # spot node -> when its machine is taken away
+        self.past_nodes: list[PastNode] = []  # for usage metrics
         self.quota_dedicated: int | None = None
         self.quota_spot: int | None = None
         self.out: list[Command] = []
@@ -180,8 +191,9 @@ class State:
         if usable and node.slots > node.slots_used:
             self.dirty.add(pool)
 
-    def drop_node(self, node: Node) -> None:
+    def drop_node(self, node: Node, now: datetime) -> None:
         pool = node.pool_id.lower()
+        self.past_nodes.append(PastNode(node.pool_id, node.vm_size, node.allocation_time, now))
         self.free[pool].set(node.id.lower(), None)
         del self.nodes[pool][node.id.lower()]
         self.node_runs.pop((pool, node.id.lower()), None)
@@ -237,4 +249,4 @@ def touched(before: datetime, now: datetime) -> datetime:
     return now if now > before else before + timedelta(microseconds=1)
 
 
-__all__ = ["ActiveRun", "Counts", "JobTasks", "State", "replace", "touched"]
+__all__ = ["ActiveRun", "Counts", "JobTasks", "PastNode", "State", "replace", "touched"]
