@@ -9,11 +9,9 @@ import asyncio
 import functools
 import os
 import posixpath
-import threading
 import time
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -49,7 +47,6 @@ T = TypeVar("T")
 # Beyond so many blobs, one directory is listed instead of the tree it is in.
 INVENTORY_PAGES = 20
 THREADS = 16  # questions and transfers at a time
-LARGE, SEVERAL_BLOCKS = 4, 8 << 20  # how many larger than so many bytes move at a time
 ON_NODE, NODE_SHARED = "AZ_BATCH_TASK_ID", "AZ_BATCH_NODE_SHARED_DIR"
 
 
@@ -60,17 +57,12 @@ class StorageProvider(StorageProviderBase):
         self._blobs: Blobs | None = None
         self._listed: dict[tuple[str, str], asyncio.Lock] = {}
         self.crowd = Crowd()
-        self._large = threading.BoundedSemaphore(LARGE)
 
     @property
     def blobs(self) -> Blobs:
         if self._blobs is None:
             self._blobs = self._connect(self.settings or StorageProviderSettings())
         return self._blobs
-
-    def room(self, size: int) -> AbstractContextManager[object]:
-        """To be held while so many bytes are moved: blobs of several blocks take turns, for the sake of memory."""
-        return self._large if size > SEVERAL_BLOCKS else nullcontext()
 
     def node_cache(self) -> NodeCache | None:
         """Where tasks of one node share blobs; None on any other machine, or where it is switched off."""
@@ -278,27 +270,22 @@ class StorageObject(StorageObjectRead, StorageObjectWrite, StorageObjectGlob, St
     def _retrieve_blob(self) -> None:
         blobs, seen = self.provider.blobs, self._last
         cache = self.provider.node_cache()
-        # What was not looked at may be of any size.
-        with self.provider.room(seen.size if seen is not None else SEVERAL_BLOCKS + 1):
-            if cache is None or seen is None or not seen.etag:
-                blobs.download(*self._place, self.local_path())
-                return
-            cache.fetch(
-                f"{blobs.endpoint}/{self.location.container}/{self.location.name}",
-                seen.etag,
-                seen.size,
-                seen.modified,
-                self.local_path(),
-                lambda path: blobs.download(*self._place, path),
-            )
+        if cache is None or seen is None or not seen.etag:
+            blobs.download(*self._place, self.local_path())
+            return
+        cache.fetch(
+            f"{blobs.endpoint}/{self.location.container}/{self.location.name}",
+            seen.etag,
+            seen.size,
+            seen.modified,
+            self.local_path(),
+            lambda path: blobs.download(*self._place, path),
+        )
 
     def store_object(self) -> None:
         path, blobs = self.local_path(), self.provider.blobs
-        if path.is_dir():
-            stored = blobs.upload_tree(*self._place, path)
-        else:
-            with self.provider.room(path.stat().st_size):
-                stored = blobs.upload(*self._place, path)
+        move = blobs.upload_tree if path.is_dir() else blobs.upload
+        stored = move(*self._place, path)
         self._know(stored, "exists", "mtime", "size")
 
     def remove(self) -> None:

@@ -1,22 +1,24 @@
 """Blobs through azure-storage-blob: the only module here that knows the SDK, and it imports it when first used.
 
-Transfers stream in parallel ranges with constant memory: at most CONCURRENCY blocks of BLOCK bytes a file.
+Transfers stream in parallel ranges with constant memory: at most CONCURRENCY blocks of BLOCK bytes a file, and files of
+several blocks take turns, LARGE at a time.
 """
 
 from __future__ import annotations
 
-import os
-import tempfile
+import threading
+import uuid
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-SINGLE = 8 * 1024 * 1024  # files up to this size go and come in one request
 BLOCK = 4 * 1024 * 1024
+SINGLE = BLOCK  # files up to this size go and come in one request
+LARGE = 4
 CONCURRENCY = 4
 POOL = 64
 PAGE = 5000
@@ -44,6 +46,7 @@ class Blobs:
         self._concurrency = concurrency
         self._checksums = checksums
         self._service: Any = None
+        self._large = threading.BoundedSemaphore(LARGE)
         self.requests: Counter[str] = Counter()
 
     def _connected(self) -> Any:
@@ -155,19 +158,23 @@ class Blobs:
     def download(self, container: str, name: str, path: Path) -> None:
         """A blob to a file: written beside it and renamed, so that no half file is ever seen."""
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=".azblob-")
+        temporary = path.with_name(f".azblob-{uuid.uuid4().hex}")
         try:
-            with self._explained(f"Downloading az://{container}/{name}"), os.fdopen(handle, "wb") as stream:
-                self._blob(container, name).download_blob(
+            with self._explained(f"Downloading az://{container}/{name}"), temporary.open("xb") as stream:
+                # Holds its first block, and knows its size.
+                begun = self._blob(container, name).download_blob(
                     max_concurrency=self._concurrency, validate_content=self._checksums
-                ).readinto(stream)
-            umask = os.umask(0)
-            os.umask(umask)
-            Path(temporary).chmod(0o666 & ~umask)
-            Path(temporary).replace(path)
+                )
+                with self._turn(begun.size):
+                    begun.readinto(stream)
+            temporary.replace(path)
         except BaseException:
-            Path(temporary).unlink(missing_ok=True)
+            temporary.unlink(missing_ok=True)
             raise
+
+    def _turn(self, size: int) -> AbstractContextManager[object]:
+        """To be held while so many bytes are moved, for the sake of memory."""
+        return self._large if size > SINGLE else nullcontext()
 
     def download_tree(self, container: str, name: str, path: Path) -> None:
         """All blobs of a virtual directory to a directory."""
@@ -192,7 +199,7 @@ class Blobs:
             size = path.stat().st_size
             for attempt in (1, 2):
                 try:
-                    with path.open("rb") as stream:
+                    with self._turn(size), path.open("rb") as stream:
                         answer = self._blob(container, name).upload_blob(
                             stream,
                             length=size,
