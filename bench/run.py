@@ -2,7 +2,7 @@
 
     ./scripts/bench [--quick] [--write] [ROW …]
 
-Rows: submit, overhead, storage, blob, emulator, packed, shared, many, interrupt.
+Rows: submit, overhead, storage, blob, tasks, nodes, yardstick, packed, shared, many, interrupt.
 """
 
 from __future__ import annotations
@@ -22,10 +22,9 @@ from pathlib import Path
 from typing import Any
 
 from azbatch.azure import credentials
-from azbatch.azure.batch import BatchAccount
 from azbatch.jobs import JobSpec, Monitor, TaskSpec, submit
 from azbatch_emulator.launcher import Emulator
-from bench import scale
+from bench import load, scale
 from bench.common import Row, command, connected
 
 # What the peer costs, measured with its version 0.3.0 and its storage plugin 0.4.4 (shared/design/snakemake.md).
@@ -252,61 +251,14 @@ def blob(emulator: Emulator, quick: bool) -> list[Row]:
     ]
 
 
-def instant(_: Emulator, quick: bool) -> list[Row]:
-    """Tasks a second added and completed by the emulator with the instant runner, over HTTP; its peak memory."""
-    number = 2000 if quick else 10_000
-    script = (
-        "import pathlib, re, sys\n"
-        "from azbatch_emulator.launcher import Emulator\n"
-        "with Emulator(runner='instant', storage=False, speed=600) as e:\n"
-        "    print(e.http_url, e.account_key, flush=True)\n"
-        "    sys.stdin.read()\n"
-        "    print(int(re.search(r'VmHWM:\\s*(\\d+)', pathlib.Path('/proc/self/status').read_text())[1]) / 1024)\n"
-    )
-    server = subprocess.Popen([sys.executable, "-c", script], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-    assert server.stdout is not None
-    url, key = server.stdout.readline().split()
-    os.environ["AZBATCH_ACCOUNT_NAME"] = "emulator"
-    account = BatchAccount(url, key)
-    machine = {
-        "imageReference": {"publisher": "microsoft-dsvm", "offer": "ubuntu-hpc", "sku": "2404"},
-        "nodeAgentSKUId": "batch.node.ubuntu 24.04",
-    }
-    account.create_pool(
-        {
-            "id": "p",
-            "vmSize": "Standard_D16s_v5",
-            "taskSlotsPerNode": 64,
-            "targetDedicatedNodes": 4,
-            "virtualMachineConfiguration": machine,
-        }
-    )
-    while [node["state"] for node in account.list_nodes("p")] != ["idle"] * 4:
-        pass
-    account.create_job({"id": "j", "poolInfo": {"poolId": "p"}})
-    started = time.monotonic()
-    submit(account, "j", [TaskSpec(id=f"t{n}", command="true") for n in range(number)])
-    while account.task_counts("j")["completed"] < number:
-        pass
-    took = time.monotonic() - started
-    account.close()
-    memory = server.communicate("")[0]
-    return [
-        (
-            f"emulator, instant runner: {number} tasks added and completed over HTTP",
-            f"{number / took:.0f} tasks/s, {float(memory):.0f} MB",
-            "≥ 1000/s",
-            "–",
-        )
-    ]
-
-
 ROWS: dict[str, Callable[[Emulator, bool], list[Row]]] = {
     "submit": submit_and_pass,
     "overhead": overhead,
     "storage": storage,
     "blob": blob,
-    "emulator": instant,
+    "tasks": load.tasks,
+    "nodes": load.nodes,
+    "yardstick": load.yardstick,
     "packed": scale.packed,
     "shared": scale.shared,
     "many": scale.many,

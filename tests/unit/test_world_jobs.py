@@ -252,3 +252,19 @@ def test_previous_state_skips_what_passes_by(play: Play) -> None:
     """A job that was disabled was active before, not disabling [recorded]."""
     play.do(events.DisableJob(job_id="j", tasks=DeallocationOption.REQUEUE))
     assert play.world.job("j").previous_state is JobState.ACTIVE
+
+
+def test_tasks_are_found_by_number_also_after_many_deletions(play: Play) -> None:
+    """What is listed after a number is what was added after it and is still there, in that order."""
+    ids = [f"t{n}" for n in range(1500)]
+    for start in range(0, 1500, 100):
+        play.tasks(*ids[start : start + 100])
+    for task in ids[10:1490]:
+        play.do(events.DeleteTask(job_id="j", task_id=task))
+    left = [*ids[:10], *ids[1490:]]
+    assert [task.id for task in play.world.tasks_after("j", -1)] == left
+    for place in (0, 9, 15):
+        after = play.world.task("j", left[place]).number
+        assert [task.id for task in play.world.tasks_after("j", after)] == left[place + 1 :]
+    play.tasks("t5000")
+    assert [task.id for task in play.world.tasks_after("j", -1)][-1] == "t5000"

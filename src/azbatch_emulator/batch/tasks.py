@@ -8,7 +8,7 @@ from typing import Any
 
 from azbatch_emulator import events
 from azbatch_emulator.batch import applications, decode, encode
-from azbatch_emulator.batch.call import Call, Reply, check_conditions, page, selected, wanted_filter
+from azbatch_emulator.batch.call import PAGE, Call, Reply, check_conditions, page, selected, wanted_filter
 from azbatch_emulator.batch.errors import error_content, status_of
 from azbatch_emulator.batch.odata import Filter, Getter
 from azbatch_emulator.batch.times import etag, stamp
@@ -32,6 +32,7 @@ FILTERABLE: Mapping[str, Getter] = {
     "nodeInfo/poolId": lambda t: t.pool_id,
 }
 MOST_TASKS = 100
+SPARSE = 20
 
 
 def _existing(call: Call) -> Task:
@@ -96,23 +97,25 @@ def get(call: Call) -> Reply:
 
 def list_(call: Call) -> Reply:
     wanted = wanted_filter(call, FILTERABLE)
+    few = _few(call, wanted)
+    token = call.query.get("$skiptoken", "")
     return page(
         call,
-        _candidates(call, wanted),
+        call.world.tasks_after(call.path["jobId"], int(token) if token.isdecimal() else -1) if few is None else few,
         lambda task: encode.task(task, call.url),
         lambda task: task.number,
         test=wanted.test if wanted else None,
-        sort=wanted is not None,
+        sort=few is not None,
     )
 
 
-def _candidates(call: Call, wanted: Filter | None) -> Iterable[Task]:
-    """What the filter can match, by the world's indexes, so that a poll costs by what it returns."""
+def _few(call: Call, wanted: Filter | None) -> Iterable[Task] | None:
+    """What the filter can match, by the world's indexes, so that a poll costs by what it returns; None for too many."""
     job = call.path["jobId"]
     required = wanted.required if wanted else ()
     state = next((str(value).lower() for name, sign, value in required if (name, sign) == ("state", "eq")), None)
     if state not in set(TaskState):
-        return call.world.tasks(job).values()
+        return None
     since = next(
         (
             value
@@ -123,7 +126,9 @@ def _candidates(call: Call, wanted: Filter | None) -> Iterable[Task]:
     )
     if since is not None:
         return call.world.tasks_in_state_since(job, TaskState(state), since)
-    return call.world.tasks_in_state(job, TaskState(state))
+    # Most of many are met on the way through all of them as well.
+    many = call.world.number_in_state(job, TaskState(state)) > max(PAGE, len(call.world.tasks(job)) // SPARSE)
+    return None if many else call.world.tasks_in_state(job, TaskState(state))
 
 
 def put(call: Call) -> Reply:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from bisect import bisect_right
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -179,11 +180,25 @@ class World:
         self._state.job(job_id)
         return self._state.tasks[job_id.lower()].all
 
+    def tasks_after(self, job_id: str, number: int) -> Iterator[Task]:
+        """The tasks with higher numbers, in order of adding, without looking at the others."""
+        self._state.job(job_id)
+        book = self._state.tasks[job_id.lower()]
+        for place in range(bisect_right(book.numbers, number), len(book.numbers)):
+            task = book.all.get(book.keys[place])
+            if task is not None and task.number == book.numbers[place]:
+                yield task
+
     def tasks_in_state(self, job_id: str, state: TaskState) -> Iterator[Task]:
         """The tasks of one state, in order of entering it, without looking at the others."""
         self._state.job(job_id)
         book = self._state.tasks[job_id.lower()]
         return (book.all[key] for key in list(book.by_state[state]))
+
+    def number_in_state(self, job_id: str, state: TaskState) -> int:
+        """Raises Refused(JobNotFound)."""
+        self._state.job(job_id)
+        return len(self._state.tasks[job_id.lower()].by_state[state])
 
     def tasks_in_state_since(self, job_id: str, state: TaskState, since: datetime) -> list[Task]:
         """The tasks that entered the state at or after a time, in order of entering, without looking at older ones."""

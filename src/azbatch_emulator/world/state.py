@@ -25,6 +25,7 @@ from azbatch_emulator.records import (
 )
 from azbatch_emulator.schedule import FreeSlots, ReadyTasks
 
+MOST_LINGERING = 1000
 SCHEDULABLE = frozenset({NodeState.IDLE, NodeState.RUNNING})
 
 
@@ -80,6 +81,8 @@ class JobTasks:
     """The tasks of one job with their indexes."""
 
     all: dict[str, Task] = field(default_factory=dict)
+    numbers: list[int] = field(default_factory=list)  # of the tasks ever added, ascending; those of deleted ones linger
+    keys: list[str] = field(default_factory=list)  # the ids that go with them
     by_state: dict[TaskState, dict[str, None]] = field(default_factory=lambda: {state: {} for state in TaskState})
     tasks: Counts = field(default_factory=Counts)
     slots: Counts = field(default_factory=Counts)
@@ -205,6 +208,9 @@ class State:
         before = book.all.get(key)
         if before is not None:
             self._count(book, before, -1)
+        if before is None:
+            book.numbers.append(task.number)
+            book.keys.append(key)
         book.all[key] = task
         self._count(book, task, 1)
         if before is None or before.state is not task.state:
@@ -218,6 +224,9 @@ class State:
         self._count(book, gone, -1)
         del book.by_state[gone.state][key]
         book.blocked.pop(key, None)
+        if len(book.keys) > 2 * len(book.all) + MOST_LINGERING:
+            book.numbers = [one.number for one in book.all.values()]
+            book.keys = list(book.all)
 
     @staticmethod
     def _count(book: JobTasks, task: Task, sign: int) -> None:
