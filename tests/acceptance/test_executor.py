@@ -58,13 +58,15 @@ def test_a_workflow_runs_and_a_second_run_has_nothing_to_do(workflow: Workflow) 
 
 
 def test_a_failed_job_says_why(workflow: Workflow) -> None:
-    """The end of the job's output, its exit code, node and task stand in Snakemake's own error."""
-    workflow.write('rule all:\n    output: "x"\n    shell: "echo the-reason-is-here >&2; exit 7"\n')
+    """The end of the job's output, its exit code, node and task stand in Snakemake's own error; its log is in blob."""
+    command = "echo whole story > {log}; echo the-reason-is-here >&2; exit 7"
+    workflow.write(f'rule all:\n    output: "x"\n    log: "logs/x.log"\n    shell: "{command}"\n')
     code, said = workflow.run()
     assert code == 1
     assert "the-reason-is-here" in said
     assert "failed with exit code 1 on node tvmps_" in said
     assert "Traceback" not in said
+    assert _blobs(workflow) == ["logs/x.log"]
 
 
 def test_a_job_that_fits_no_node_fails_at_once(workflow: Workflow) -> None:

@@ -70,22 +70,25 @@ def _run_on(workflow: Workflow, go: Path, *arguments: str) -> str:
 
 @pytest.mark.fault("two drivers in one folder and prefix", "the second is refused and told who is there")
 @pytest.mark.fault("driver killed (SIGKILL) while a task runs", "the same command adopts the task; nothing runs twice")
-def test_a_killed_drivers_tasks_are_adopted(workflow: Workflow, account: BatchAccount) -> None:
+@pytest.mark.parametrize("arguments", [(), ("--azbatch-pack", "4")], ids=["one by one", "packed"])
+def test_a_killed_drivers_tasks_are_adopted(
+    workflow: Workflow, account: BatchAccount, arguments: tuple[str, ...]
+) -> None:
     """kill -9; the same command finds the job and its running task, awaits that, and runs nothing twice.
 
     While the first driver lives, a second is told who is there, and touches nothing.
     """
     go = _waits(workflow)
-    process = workflow.start()
+    process = workflow.start(*arguments)
     until(lambda: _times_run(workflow) == 1, 60)
-    code, said = workflow.run("--nolock")
+    code, said = workflow.run("--nolock", *arguments)
     assert code == 1
     assert f"Process {process.pid} runs this workflow already" in said
     os.killpg(process.pid, signal.SIGKILL)
     process.communicate()
     [job] = _runs(account)
     _unlock(workflow)
-    said = _run_on(workflow, go)
+    said = _run_on(workflow, go, *arguments)
     assert f"Going on with job '{job}' of an earlier run: 1 of its jobs" in said
     assert _times_run(workflow) == 1
 
