@@ -2,7 +2,7 @@
 
     ./scripts/bench peer [--quick] [--write] [ROW …]
 
-Rows: overhead, cancel, check, files, large, wall. The peer (snakemake-executor-plugin-azure-batch 0.3.0,
+Rows: overhead, cancel, check, shared, files, large, wall. The peer (snakemake-executor-plugin-azure-batch 0.3.0,
 snakemake-storage-plugin-azure 0.4.4) is unchanged, in .venv-peer. It names Azure's hosts itself, so its processes get
 an /etc/hosts of their own (bench/doors.py): Linux, and root. Its storage plugin takes AZURITE_CONNECTION_STRING.
 """
@@ -19,9 +19,11 @@ import tempfile
 import time
 import urllib.request
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from azbatch_emulator.launcher import Emulator
 from bench.common import Row
@@ -83,8 +85,21 @@ class Bench:
     def counts(self) -> Counter[str]:
         return Counter({name: int(count) for name, count in self.emulator.control("requests").items()})
 
-    def pool(self, slots: int) -> None:
-        """The pool that ours uses, with its node up; the peer always makes its own."""
+    @contextmanager
+    def storage(self) -> Iterator[Any]:
+        """The container that runs keep their files in."""
+        from azure.storage.blob import BlobServiceClient
+
+        service = BlobServiceClient.from_connection_string(
+            self.emulator.storage_connection_string, connection_verify=str(self.emulator.ca_bundle)
+        )
+        with service, service.get_container_client("bench") as container:
+            if not container.exists():
+                container.create_container()
+            yield container
+
+    def pool(self, slots: int, nodes: int = 1) -> None:
+        """The pool that ours uses, with its nodes up; the peer always makes its own."""
         from azbatch.azure.batch import BatchAccount
 
         account = BatchAccount(self.emulator.http_url, self.emulator.account_key)
@@ -99,28 +114,37 @@ class Bench:
                 "id": "bench",
                 "vmSize": SIZE,
                 "taskSlotsPerNode": slots,
-                "targetDedicatedNodes": 1,
+                "targetDedicatedNodes": nodes,
                 "virtualMachineConfiguration": machine,
             }
         )
-        while [node["state"] for node in account.list_nodes("bench")] != ["idle"]:
+        while [node["state"] for node in account.list_nodes("bench")] != ["idle"] * nodes:
             time.sleep(0.1)
         account.close()
 
     def snakemake(
-        self, kind: str, name: str, jobs: int, shell: str, *more: str, slots: int = 1, interrupt: bool = False
+        self,
+        kind: str,
+        name: str,
+        jobs: int,
+        shell: str,
+        *more: str,
+        slots: int = 1,
+        interrupt: bool = False,
+        source: str | None = None,
     ) -> tuple[float, Counter[str], Counter[str], Counter[str]]:
         """Seconds of `jobs` jobs from the first one's announcement to the last one's end; requests until then.
 
-        `interrupt`: seconds from a Ctrl-C to the exit, and requests until it and of looking at all jobs. It is sent
-        when all jobs have been submitted and have then been looked at.
+        `source` is an input that all jobs share. `interrupt`: seconds from a Ctrl-C to the exit, and requests until it
+        and of looking at all jobs. It is sent when all jobs have been submitted and have then been looked at.
         """
         before, there = self.counts(), None
         with tempfile.TemporaryDirectory() as folder:
+            takes = f'    input: "{source}"\n' if source else ""
             envvars = 'envvars: "AZURITE_CONNECTION_STRING"\n' if kind == "peer" else ""
             (Path(folder) / "Snakefile").write_text(
                 f'{envvars}rule all:\n    input: expand("x/{{i}}.txt", i=range({jobs}))\n'
-                f'rule one:\n    output: "x/{{i}}.txt"\n    shell: "{shell}"\n'
+                f'rule one:\n{takes}    output: "x/{{i}}.txt"\n    shell: "{shell}"\n'
             )
             command = [*self.command(kind, name, slots, jobs), *more]
             log = Path(folder) / "log"
@@ -233,6 +257,33 @@ def check(bench: Bench) -> list[Row]:
     ]
 
 
+def shared(bench: Bench) -> list[Row]:
+    """How often an input that all jobs share is moved to their nodes: the files that they saw, by inode."""
+    number, megabytes = (8, 20) if bench.quick else (40, 200)
+    bench.pool(20, nodes=2)
+    found = {}
+    with bench.storage() as container:
+        for kind in ("ours", "peer"):
+            name = f"{kind}-shared"
+            container.upload_blob(f"{name}/reference", os.urandom(1 << 20) * megabytes, overwrite=True)
+            command = "stat -L -c %i {input} > {output}"
+            bench.snakemake(kind, name, number, command, slots=20, source="reference")
+            outputs = [
+                container.download_blob(blob).readall()
+                for blob in container.list_blob_names(name_starts_with=f"{name}/x/")
+            ]
+            assert len(outputs) == number
+            found[kind] = len(set(outputs))
+    return [
+        (
+            f"shared {megabytes} MB input, {number} jobs: moved",
+            f"{found['ours']} x (2 nodes)",
+            "2 x",
+            f"{found['peer']} x",
+        )
+    ]
+
+
 def _moved(bench: Bench, what: str, number: int, megabytes: int) -> list[Row]:
     found = {kind: bench.files(kind, what, number, megabytes) for kind in ("raw", "ours", "peer")}
     raw, size = found["raw"], number * megabytes
@@ -273,6 +324,7 @@ ROWS: dict[str, Callable[[Bench], list[Row]]] = {
     "overhead": overhead,
     "cancel": cancel,
     "check": check,
+    "shared": shared,
     "files": files,
     "large": large,
     "wall": wall,
