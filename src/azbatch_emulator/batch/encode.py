@@ -46,13 +46,7 @@ def autoscale_run(run: AutoScaleRun | None) -> Json | None:
     """autoScaleRun of a pool; the place of a fault stands in the error's values."""
     if run is None:
         return None
-    fault = None
-    if run.error is not None:
-        fault = {
-            "code": run.error.code,
-            "message": "The specified autoscaling formula could not be evaluated.",
-            "values": [{"name": "Message", "value": run.error.message}],
-        }
+    fault = None if run.error is None else error(run.error)
     return _clean({"timestamp": stamp(run.timestamp), "results": run.results, "error": fault})
 
 
@@ -87,7 +81,7 @@ def pool(record: Pool, nodes: Mapping[str, Node], url: str) -> Json:
             "autoScaleFormula": record.autoscale_formula,
             "autoScaleEvaluationInterval": durations.text(record.autoscale_interval) if automatic else None,
             "autoScaleRun": autoscale_run(record.autoscale_run),
-            "resizeTimeout": None if automatic else durations.text(record.resize_timeout),
+            "resizeTimeout": durations.text(record.resize_timeout),
             "resizeErrors": [error(fault) for fault in record.resize_errors] or None,
         }
     )
