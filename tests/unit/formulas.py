@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Sequence
-from typing import Any
+from datetime import datetime, timedelta
+from typing import TypeVar
 
-from azbatch_emulator.autoscale import VARIABLES
+from azbatch_emulator.autoscale import VARIABLES, MetricHistory
 
+T = TypeVar("T")
 Make = Callable[["Writer"], str]
 SIZES = ("0", "1", "2", "7", "100", "0.5", "1e3", "1e308", "1e-308", "9999999999999999", "1e999", ".5", "3.")
 INTERVALS = ("Zero", "100ns", "Microsecond", "Millisecond", "Second", "Minute", "Hour", "Day", "Week", "Year")
@@ -23,6 +25,17 @@ TIMES = (
 OF_LIST = ("avg", "len", "max", "min", "norm", "range", "std", "sum")
 OF_EACH = ("ceil", "floor", "lg", "ln", "log", "round")
 METRICS = tuple(VARIABLES)
+
+PERIOD = LAG = timedelta(seconds=30)
+
+
+def history(values: Sequence[float | None], now: datetime, name: str = "$PendingTasks") -> MetricHistory:
+    """Samples of one variable until now, one each period; None is a gap."""
+    made = MetricHistory(period=PERIOD, lag=LAG)
+    for back, value in zip(range(len(values) - 1, -1, -1), values, strict=True):
+        if value is not None:
+            made.record(now - back * PERIOD, {name: float(value)})
+    return made
 
 
 class Writer:
@@ -129,7 +142,7 @@ class Writer:
             )
         )
 
-    def one(self, choices: Sequence[str] | Sequence[Make]) -> Any:
+    def one(self, choices: Sequence[T]) -> T:
         return self.random.choice(choices)
 
     def metric(self) -> str:
