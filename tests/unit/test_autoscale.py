@@ -313,7 +313,8 @@ def test_laws_of_lists(items: list[int], more: int, percent: int) -> None:
             f"{name} = {name}(v, {more}) == {name}(w) && {name}(w) == {name}({', '.join(map(str, [*items, more]))});"
             for name in ("avg", "len", "max", "min", "norm", "range", "std", "sum")
         )
-        + f"p = percentile(w, {percent}); top = max(w); bottom = min(w); mean = avg(w); width = range(w); root = norm(w);"
+        + f"p = percentile(w, {percent}); top = max(w); bottom = min(w); mean = avg(w);"
+        + "width = range(w); root = norm(w);"
     )
     found, whole = done.variables, [*items, more]
     for name in ("avg", "len", "max", "min", "norm", "range", "std", "sum"):

@@ -20,7 +20,7 @@ from azbatch_emulator.records import (
     PoolState,
 )
 from azbatch_emulator.world import pools
-from azbatch_emulator.world.state import SCHEDULABLE, State
+from azbatch_emulator.world.state import SCHEDULABLE, JobTasks, State
 
 # Code of a failed evaluation and its message [recorded]. A syntax error counts among the evaluation errors.
 ERRORS: Mapping[str, str] = {
@@ -43,7 +43,7 @@ def sample(state: State, key: str, created: datetime, now: datetime) -> None:
 
 
 def metrics(state: State, pool: Pool) -> dict[str, float]:
-    """The service-defined variables of one pool at this moment. $ActiveTasks leaves dependency-blocked tasks out."""
+    """The service-defined variables of one pool at this moment."""
     members = list(state.nodes[pool.id.lower()].values())
     active = running = succeeded = failed = 0
     for job in state.jobs.values():
@@ -54,7 +54,7 @@ def metrics(state: State, pool: Pool) -> dict[str, float]:
         succeeded += book.tasks.succeeded
         failed += book.tasks.failed
         if job.state is JobState.ACTIVE:
-            active += book.tasks.active - len(book.blocked)
+            active += _ready(book)
     usable = sum(node.state in SCHEDULABLE for node in members)
     values = {
         "$ActiveTasks": active,
@@ -74,6 +74,14 @@ def metrics(state: State, pool: Pool) -> dict[str, float]:
     slots = sum(node.slots for node in members)
     values["$CPUPercent"] = 100 * busy // slots if slots else 0
     return {name: float(values.get(name, 0)) for name in VARIABLES}
+
+
+def _ready(book: JobTasks) -> int:
+    """$ActiveTasks of a job: without those that wait for dependencies, each instance of a task counted [documented]."""
+    count = book.tasks.active + book.more_instances - len(book.blocked)
+    if book.more_instances:
+        count -= sum(max(0, book.all[key].instances - 1) for key in book.blocked)
+    return count
 
 
 def run(state: State, pool: Pool, formula: str, now: datetime, rng: random.Random) -> tuple[AutoScaleRun, Pool]:
