@@ -181,9 +181,11 @@ def evaluate_autoscale(call: Call) -> Reply:
     if pool.autoscale_formula is None:
         raise Refused("OperationInvalidForCurrentState", message="Automatic scaling is not enabled on the pool.")
     run = call.world.evaluate(pool.id, str(call.required("autoScaleFormula")), call.now)
-    return Reply(
-        200, encode.autoscale_run(run), None, {"DataServiceId": f"{call.url}/pools/{pool.id}/evaluateautoscale"}
-    )
+    body = {
+        "odata.metadata": f"{call.url}/$metadata#Microsoft.Azure.Batch.Protocol.Entities.AutoScaleRun",
+        **encode.autoscale_run(run),
+    }
+    return Reply(body=body, headers={"DataServiceId": f"{call.url}/pools/{pool.id}/evaluateautoscale"})
 
 
 def node_counts(call: Call) -> Reply:
