@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import inspect
 import math
 import random
+import sys
 from datetime import UTC, datetime
 from email.utils import format_datetime
 from typing import Any
@@ -382,6 +384,34 @@ def test_depth_is_bounded(text: str) -> None:
     except FormulaError:
         assert "1+" not in text
         assert "0?" not in text
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ("max(", ")"),
+        ("(", ")"),
+        ("-max(", ")"),
+        ("[max(", ")]"),
+        ("1+vec(1,", ")"),
+        ("1?max(1?", ":1):1"),
+        ("1-(", ")"),
+    ],
+)
+def test_the_deepest_formula_leaves_stack_to_its_caller(before: str, after: str) -> None:
+    """Whatever is nested, as deep as it may be: 720 frames are enough, of the thousand that Python allows."""
+    used, allowed = len(inspect.stack(0)), sys.getrecursionlimit()
+    refused = 0
+    sys.setrecursionlimit(used + 720)
+    try:
+        for depth in range(20, 60):
+            try:
+                _run(f"x = {before * depth}1{after * depth};")
+            except FormulaError as error:
+                refused += "nested too deeply" in error.message
+    finally:
+        sys.setrecursionlimit(allowed)
+    assert 0 < refused < 40
 
 
 def test_limits() -> None:

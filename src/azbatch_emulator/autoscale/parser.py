@@ -9,7 +9,7 @@ from azbatch_emulator.autoscale.tokens import Token, tokenize
 
 MAX_CHARACTERS = 8 * 1024
 MAX_STATEMENTS = 100
-MAX_DEPTH = 60
+MAX_DEPTH = 50  # some fourteen frames of Python's stack each
 
 
 @dataclass(frozen=True, slots=True)

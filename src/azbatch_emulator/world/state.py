@@ -149,6 +149,8 @@ class State:
     def resume(self, profile: Profile, now: datetime) -> None:
         """Go on with another profile; service time goes on from where it is."""
         self.service_start, self.started, self.profile = self.service_time(now), now, profile
+        for history in self.history.values():
+            history.period, history.lag = profile.sample_period, profile.sample_lag
 
     # Look-ups that refuse
 
