@@ -24,7 +24,8 @@ class Profile:
     restore: timedelta = timedelta(minutes=2)  # preempted -> capacity is found again
     restore_spread: timedelta = timedelta(0)
     sample_period: timedelta = timedelta(seconds=30)
-    sample_lag: timedelta = timedelta(seconds=60)  # a sample is readable only after this
+    sample_lag: timedelta = timedelta(seconds=30)  # a sample is readable only after this
+    sample_loss: float = 0.0  # how likely a sample is missing
     enable_autoscale_pause: timedelta = timedelta(seconds=30)
     allocation_failure: float = 0.0  # how likely a resize gets no node
     boot_failure: float = 0.0  # how likely a node is unusable

@@ -133,6 +133,7 @@ class Pool:
     autoscale_formula: str | None = None  # None = fixed scale
     autoscale_interval: timedelta = timedelta(minutes=15)
     autoscale_run: AutoScaleRun | None = None
+    autoscale_enabled: datetime | None = None  # when a client last enabled it; creation does not count
 
     @property
     def slots_per_node(self) -> int:

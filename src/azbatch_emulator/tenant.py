@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
 from typing import Any
 
-from azbatch_emulator import events
+from azbatch_emulator import durations, events
 from azbatch_emulator.account import Account
 from azbatch_emulator.arm import addresses, reach
 from azbatch_emulator.arm.core import Arm
@@ -562,10 +562,12 @@ class Pools:
         """Scale settings and the properties that can change; what is the same is left alone."""
         engine = service.engine
         if given.get("enableAutoScale"):
-            if given.get("autoScaleFormula") != present.autoscale_formula:
-                engine.submit(
-                    events.EnableAutoScale(pool_id=present.id, formula=given.get("autoScaleFormula"), interval=None)
-                )
+            formula, length = given.get("autoScaleFormula"), given.get("autoScaleEvaluationInterval")
+            decode.formula(formula)
+            decode.resize_bounds(dict(given))
+            interval = durations.parse(length) if length else present.autoscale_interval
+            if (formula, interval) != (present.autoscale_formula, present.autoscale_interval):
+                engine.submit(events.EnableAutoScale(pool_id=present.id, formula=formula, interval=interval))
         else:
             if present.autoscale_formula is not None:
                 engine.submit(events.DisableAutoScale(pool_id=present.id))

@@ -7,6 +7,7 @@ import os
 import subprocess
 import uuid
 from collections.abc import Iterator
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -186,6 +187,17 @@ def test_batch_accounts_and_their_pools(clients: dict[str, Any], emulator: Emula
     with BatchClient(endpoint=url, credential=Token(emulator), connection_verify=str(emulator.ca_bundle)) as client:
         assert [one.id for one in client.list_pools()] == ["one"]
         assert client.get_pool("one").vm_size == "standard_d2ds_v5"
+    scale = {"formula": "x = 1;", "evaluationInterval": "PT7M"}
+    scaled = {"properties": {**pool["properties"], "scaleSettings": {"autoScale": scale}}}
+    batch.pool.create("lab", "labacc", "two", scaled)
+    scale["evaluationInterval"] = "PT8M"
+    batch.pool.create("lab", "labacc", "two", scaled)
+    found = batch.pool.get("lab", "labacc", "two").scale_settings.auto_scale
+    assert (found.formula, found.evaluation_interval) == ("x = 1;", timedelta(minutes=8))
+    scale["formula"] = "x = ;"
+    with pytest.raises(HttpResponseError, match="Line 1, Col 5"):
+        batch.pool.create("lab", "labacc", "two", scaled)
+    batch.pool.begin_delete("lab", "labacc", "two").result()
     assert [one.name for one in batch.pool.list_by_batch_account("lab", "labacc")] == ["one"]
     batch.pool.begin_delete("lab", "labacc", "one").result()
     assert list(batch.pool.list_by_batch_account("lab", "labacc")) == []

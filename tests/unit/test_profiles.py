@@ -74,6 +74,8 @@ def test_a_file(tmp_path: Path) -> None:
         ({"boot_seconds": [3, "x"]}, "boot_seconds: a number from 0"),
         ({"boot_seconds": [3]}, "a list of the least and the most"),
         ({"sample_lag_seconds": [3, 4]}, "sample_lag_seconds: seconds, not"),
+        ({"sample_period_seconds": 0}, "sample_period_seconds: a number above 0"),
+        ({"sample_loss": 1.1}, "sample_loss: a number from 0 to 1"),
         ({"boot_failure": 2}, "boot_failure: a number from 0 to 1"),
         ({"speed": 0}, "speed: a number above 0"),
         ({"speed": True}, "speed: a number above 0"),

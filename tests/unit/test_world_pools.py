@@ -206,7 +206,7 @@ def test_autoscale_follows_the_tasks() -> None:
     run = play.world.pool("p").autoscale_run
     assert run is not None
     assert run.error is not None
-    assert run.error.message == "Line 1, Col 25: Undefined symbol: $nope"
+    assert run.error.details == (("Message", "Line 1, Col 25: Undefined symbol: $nope"),)
     assert len(play.nodes()) == 3
     with pytest.raises(Refused, match="scales automatically"):
         play.do(events.ResizePool(pool_id="p", dedicated=0, spot=0))

@@ -20,8 +20,8 @@ FAILED = Fault(code="FailureExitCode", message="failed")
 class Play:
     """Applies events, keeps what the world asked for, and ends runs on demand."""
 
-    def __init__(self, seed: int = 1) -> None:
-        self.world = World(Profile(), random.Random(seed), START)
+    def __init__(self, seed: int = 1, profile: Profile | None = None) -> None:
+        self.world = World(profile or Profile(), random.Random(seed), START)
         self.now = START
         self.asked: list[Command] = []
         self.running: dict[str, Run] = {}

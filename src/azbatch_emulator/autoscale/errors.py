@@ -5,6 +5,7 @@ from __future__ import annotations
 SYNTAX = "AutoScalingFormulaSyntaxError"
 TOO_LONG = "AutoScalingFormulaTooLong"
 EVALUATION = "AutoScalingFormulaEvaluationError"
+NO_SAMPLES = "InsufficientSampleData"
 
 
 class FormulaError(Exception):
@@ -16,3 +17,7 @@ class FormulaError(Exception):
         self.line = line
         self.column = column
         self.code = code
+
+
+class Unfit(Exception):
+    """An operation that its operands do not allow, told without the place, which the evaluator adds."""

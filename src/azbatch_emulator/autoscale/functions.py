@@ -1,61 +1,68 @@
-"""The functions, constants and attributes of the language, a table each."""
+"""The functions of the language, one table. Source: "Create an autoscale formula", functions."""
 
 from __future__ import annotations
 
 import math
 import random
 from collections.abc import Callable, Mapping
-from datetime import UTC, datetime, timedelta
+from dataclasses import dataclass
 
-from azbatch_emulator.autoscale.values import Value, divide, plain
+from azbatch_emulator.autoscale.errors import Unfit
+from azbatch_emulator.autoscale.times import Timestamp, parse_time
+from azbatch_emulator.autoscale.values import Value, divide, plain, type_name
 
-CONSTANTS: Mapping[str, timedelta] = {
-    "TimeInterval_Zero": timedelta(0),
-    "TimeInterval_100ns": timedelta(microseconds=0.1),
-    "TimeInterval_Microsecond": timedelta(microseconds=1),
-    "TimeInterval_Millisecond": timedelta(milliseconds=1),
-    "TimeInterval_Second": timedelta(seconds=1),
-    "TimeInterval_Minute": timedelta(minutes=1),
-    "TimeInterval_Hour": timedelta(hours=1),
-    "TimeInterval_Day": timedelta(days=1),
-    "TimeInterval_Week": timedelta(weeks=1),
-    "TimeInterval_Year": timedelta(days=365),
-}
 DEALLOCATION_OPTIONS = ("requeue", "terminate", "taskcompletion", "retaineddata")
-
-TIMESTAMP_ATTRIBUTES: Mapping[str, Callable[[datetime], float]] = {
-    "year": lambda t: float(t.year),
-    "month": lambda t: float(t.month),
-    "day": lambda t: float(t.day),
-    # Sunday is 0, as in .NET's DayOfWeek.
-    "weekday": lambda t: float((t.weekday() + 1) % 7),
-    "hour": lambda t: float(t.hour),
-    "minute": lambda t: float(t.minute),
-    "second": lambda t: float(t.second),
-}
+MOST_ELEMENTS = 10_000
 
 
-def _vector(value: Value) -> list[float]:
-    value = plain(value)
-    if isinstance(value, list):
-        return value
-    return [_number(value)]
+@dataclass(frozen=True, slots=True)
+class Moment:
+    """What a function may depend on beside its arguments: when it is evaluated and with which dice."""
+
+    now: Timestamp
+    random: random.Random
 
 
-def _number(value: Value) -> float:
-    value = plain(value)
-    if not isinstance(value, float):
-        raise TypeError("a number is expected")
-    return value
+Function = Callable[[Moment, tuple[Value, ...]], Value]
 
 
-def _all(arguments: tuple[Value, ...]) -> list[float]:
-    """The elements of all arguments, vectors spelled out: `max(0, $x.GetSample(1))` is common."""
-    return [item for argument in arguments for item in _vector(argument)]
+def joined(arguments: tuple[Value, ...]) -> list[float]:
+    """A doubleVecList as one vector: `(1, [2, 3], 4)` is `[1, 2, 3, 4]`. Raises Unfit."""
+    items: list[float] = []
+    for argument in arguments:
+        value = plain(argument)
+        if isinstance(value, list):
+            items += value
+        elif isinstance(value, float):
+            items.append(value)
+        else:
+            raise Unfit(f"A double or doubleVec is expected, not {type_name(value)}")
+        if len(items) > MOST_ELEMENTS:
+            raise Unfit(f"A doubleVec has at most {MOST_ELEMENTS} elements")
+    return items
 
 
-def _average(items: list[float]) -> float:
-    return divide(math.fsum(items), len(items)) if items else 0.0
+def _of_list(function: Callable[[list[float]], Value]) -> Function:
+    return lambda _, arguments: function(joined(arguments))
+
+
+def _of_each(function: Callable[[float], float]) -> Function:
+    """Of one double a double; of anything else, component-wise, a doubleVec."""
+
+    def apply(_: Moment, arguments: tuple[Value, ...]) -> Value:
+        values = [function(item) for item in joined(arguments)]
+        return values[0] if len(arguments) == 1 and type_name(arguments[0]) == "double" else values
+
+    return apply
+
+
+def _of_vector_and_double(function: Callable[[list[float], float], Value]) -> Function:
+    def apply(_: Moment, arguments: tuple[Value, ...]) -> Value:
+        if len(arguments) != 2 or not isinstance(number := plain(arguments[1]), float):
+            raise Unfit("A doubleVec and a double are expected")
+        return function(joined(arguments[:1]), number)
+
+    return apply
 
 
 def _deviation(items: list[float]) -> float:
@@ -63,91 +70,71 @@ def _deviation(items: list[float]) -> float:
     if len(items) < 2:
         return 0.0
     mean = sum(items) / len(items)
-    return math.sqrt(sum((item - mean) ** 2 for item in items) / (len(items) - 1))
+    return math.sqrt(sum((item - mean) * (item - mean) for item in items) / (len(items) - 1))
 
 
 def _percentile(items: list[float], percent: float) -> float:
+    """The element at or below which `percent` of the elements are."""
     if not 0 <= percent <= 100:
-        raise ValueError(f"A percentile is between 0 and 100, not {percent:g}")
+        raise Unfit(f"A percentile is between 0 and 100, not {percent:g}")
     if not items:
         return 0.0
-    ordered = sorted(items)
-    position = (len(ordered) - 1) * percent / 100
-    low = math.floor(position)
-    high = min(low + 1, len(ordered) - 1)
-    return ordered[low] + (ordered[high] - ordered[low]) * (position - low)
+    return sorted(items)[max(0, math.ceil(len(items) * percent / 100) - 1)]
 
 
 def _at(items: list[float], position: float) -> float:
-    index = int(position)
-    if not 0 <= index < len(items):
-        raise ValueError(f"Index {index} is outside a vector of {len(items)} elements")
-    return items[index]
+    if not items and position == 0:
+        # A formula that takes the first of no samples goes on [recorded].
+        return 0.0
+    if not 0 <= position < len(items):
+        raise Unfit(f"Index {position:g} is outside a doubleVec of {len(items)} elements")
+    return items[int(position)]
 
 
-def _logarithm(function: Callable[[float], float]) -> Callable[..., Value]:
-    def apply(value: Value) -> Value:
-        value = plain(value)
-        if isinstance(value, list):
-            return [_log_of(item, function) for item in value]
-        return _log_of(_number(value), function)
-
-    return apply
+def _logarithm(function: Callable[[float], float]) -> Callable[[float], float]:
+    return lambda number: function(number) if number > 0 else -math.inf if number == 0 else math.nan
 
 
-def _log_of(number: float, function: Callable[[float], float]) -> float:
-    if number > 0:
-        return function(number)
-    return -math.inf if number == 0 else math.nan
+def _whole(function: Callable[[float], float]) -> Callable[[float], float]:
+    return lambda number: float(function(number)) if math.isfinite(number) else number
 
 
-def _rounded(function: Callable[[float], float]) -> Callable[..., Value]:
-    def apply(value: Value) -> Value:
-        number = _number(value)
-        return number if not math.isfinite(number) else float(function(number))
-
-    return apply
+def _half_away_from_zero(number: float) -> float:
+    whole = math.floor(abs(number))
+    return math.copysign(whole + (abs(number) - whole >= 0.5), number)
 
 
-def _half_up(number: float) -> float:
-    return math.copysign(math.floor(abs(number) + 0.5), number)
+def _rand(moment: Moment, arguments: tuple[Value, ...]) -> Value:
+    if arguments:
+        raise Unfit("rand() takes no arguments")
+    return moment.random.random()
 
 
-def parse_time(text: str) -> datetime:
-    """A time given as text, UTC unless it says otherwise. Raises ValueError."""
-    when = datetime.fromisoformat(text.strip().replace("Z", "+00:00"))
-    return when.replace(tzinfo=UTC) if when.tzinfo is None else when.astimezone(UTC)
+def _time(moment: Moment, arguments: tuple[Value, ...]) -> Value:
+    if len(arguments) > 1 or not all(isinstance(argument, str) for argument in arguments):
+        raise Unfit("time() takes a string or nothing")
+    text = str(arguments[0]) if arguments else ""
+    return parse_time(text) if text else moment.now
 
 
-# name -> (fewest arguments, most arguments, function of values)
-FUNCTIONS: Mapping[str, tuple[int, int, Callable[..., Value]]] = {
-    "avg": (1, 99, lambda *a: _average(_all(a))),
-    "ceil": (1, 1, _rounded(math.ceil)),
-    "floor": (1, 1, _rounded(math.floor)),
-    "round": (1, 1, _rounded(_half_up)),
-    "len": (1, 1, lambda v: float(len(_vector(v)))),
-    "lg": (1, 1, _logarithm(math.log2)),
-    "ln": (1, 1, _logarithm(math.log)),
-    "log": (1, 1, _logarithm(math.log10)),
-    "max": (1, 99, lambda *a: max(_all(a), default=0.0)),
-    "min": (1, 99, lambda *a: min(_all(a), default=0.0)),
-    "norm": (1, 1, lambda v: math.hypot(*_vector(v))),
-    "percentile": (2, 2, lambda v, p: _percentile(_vector(v), _number(p))),
-    "range": (1, 1, lambda v: max(_vector(v), default=0.0) - min(_vector(v), default=0.0)),
-    "std": (1, 1, lambda v: _deviation(_vector(v))),
-    "sum": (1, 99, lambda *a: math.fsum(_all(a))),
-    "val": (2, 2, lambda v, i: _at(_vector(v), _number(i))),
+FUNCTIONS: Mapping[str, Function] = {
+    "avg": _of_list(lambda items: divide(sum(items), len(items)) if items else 0.0),
+    "ceil": _of_each(_whole(math.ceil)),
+    "floor": _of_each(_whole(math.floor)),
+    "len": _of_list(lambda items: float(len(items))),
+    "lg": _of_each(_logarithm(math.log2)),
+    "ln": _of_each(_logarithm(math.log)),
+    "log": _of_each(_logarithm(math.log10)),
+    "max": _of_list(lambda items: max(items, default=0.0)),
+    "min": _of_list(lambda items: min(items, default=0.0)),
+    "norm": _of_list(lambda items: math.hypot(*items)),
+    "percentile": _of_vector_and_double(_percentile),
+    "rand": _rand,
+    "range": _of_list(lambda items: max(items, default=0.0) - min(items, default=0.0)),
+    "round": _of_each(_whole(_half_away_from_zero)),
+    "std": _of_list(_deviation),
+    "sum": _of_list(lambda items: float(sum(items))),
+    "time": _time,
+    "val": _of_vector_and_double(_at),
+    "vec": _of_list(lambda items: items),
 }
-
-
-def with_context(now: datetime, rng: random.Random) -> Mapping[str, tuple[int, int, Callable[..., Value]]]:
-    """The functions that depend on when and with which dice a formula is evaluated."""
-
-    def time(text: Value | None = None) -> Value:
-        if text is None:
-            return now
-        if not isinstance(text, str):
-            raise TypeError("time() takes a string")
-        return parse_time(text)
-
-    return {"time": (0, 1, time), "rand": (0, 0, lambda: rng.random())}

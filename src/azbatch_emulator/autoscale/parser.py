@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from azbatch_emulator.autoscale.errors import SYNTAX, TOO_LONG, FormulaError
 from azbatch_emulator.autoscale.tokens import Token, tokenize
 
-MAX_BYTES = 8 * 1024
+MAX_CHARACTERS = 8 * 1024
 MAX_STATEMENTS = 100
-MAX_DEPTH = 60
+MAX_DEPTH = 50  # some fourteen frames of Python's stack each
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,10 +37,18 @@ class Vector:
 
 
 @dataclass(frozen=True, slots=True)
+class Arguments:
+    """`at` is the opening parenthesis: the service tells a call's faults there [recorded]."""
+
+    at: Token
+    items: tuple[Node, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Call:
     at: Token
     function: str
-    arguments: tuple[Node, ...]
+    arguments: Arguments
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,14 +58,7 @@ class Member:
     at: Token
     owner: Node
     name: str
-    arguments: tuple[Node, ...] | None
-
-
-@dataclass(frozen=True, slots=True)
-class Index:
-    at: Token
-    owner: Node
-    index: Node
+    arguments: Arguments | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,13 +78,13 @@ class Chain:
 
 @dataclass(frozen=True, slots=True)
 class Conditional:
-    at: Token
-    condition: Node
-    then: Node
+    """`a ? b : c ? d : e` as two branches (the "?", condition, outcome) and what is left: long tables are not deep."""
+
+    branches: tuple[tuple[Token, Node, Node], ...]
     otherwise: Node
 
 
-Node = Number | Text | Name | Vector | Call | Member | Index | Unary | Chain | Conditional
+Node = Number | Text | Name | Vector | Call | Member | Unary | Chain | Conditional
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,11 +114,11 @@ _LEVELS = (("||",), ("&&",), ("==", "!="), ("<", "<=", ">", ">="), ("+", "-"), (
 def parse(text: str) -> Formula:
     """The tree of a formula.
 
-    Raises FormulaError: AutoScalingFormulaTooLong over 8 KB, AutoScalingFormulaSyntaxError otherwise.
-    Source: "Create a formula to automatically scale compute nodes in a Batch pool".
+    Raises FormulaError: AutoScalingFormulaTooLong over 8,192 characters, AutoScalingFormulaSyntaxError otherwise.
+    Source: "Create an autoscale formula"; the SDK's error code strings.
     """
-    if len(text.encode(errors="surrogatepass")) > MAX_BYTES:
-        raise FormulaError(f"The formula is longer than {MAX_BYTES} bytes", 1, 1, TOO_LONG)
+    if len(text) > MAX_CHARACTERS:
+        raise FormulaError(f"The formula is longer than {MAX_CHARACTERS} characters", 1, 1, TOO_LONG)
     return _Parser(list(tokenize(text))).formula()
 
 
@@ -174,16 +175,17 @@ class _Parser:
         return Bare(self.expression())
 
     def expression(self) -> Node:
-        """expression := chain of "||" [ "?" expression ":" expression ]"""
+        """expression := { chain of "||" "?" expression ":" } chain of "||" """
         self._deeper()
-        condition = self.chain(0)
-        if self._is("?"):
+        branches: list[tuple[Token, Node, Node]] = []
+        node = self.chain(0)
+        while self._is("?"):
             at = self._take()
-            then = self.expression()
+            branches.append((at, node, self.expression()))
             self._expect(":")
-            condition = Conditional(at, condition, then, self.expression())
+            node = self.chain(0)
         self._depth -= 1
-        return condition
+        return Conditional(tuple(branches), node) if branches else node
 
     def _deeper(self) -> None:
         self._depth += 1
@@ -202,8 +204,8 @@ class _Parser:
         return Chain(first, tuple(rest)) if rest else first
 
     def unary(self) -> Node:
-        """unary := ( "-" | "+" | "!" ) unary | postfix"""
-        if not self._is("-", "+", "!"):
+        """unary := ( "-" | "!" ) unary | postfix"""
+        if not self._is("-", "!"):
             return self.postfix()
         self._deeper()
         at = self._take()
@@ -212,17 +214,13 @@ class _Parser:
         return operand
 
     def postfix(self) -> Node:
-        """postfix := primary { "." name [ arguments ] | "[" expression "]" }"""
+        """postfix := primary { "." name [ arguments ] }"""
         node = self.primary()
         depth = self._depth
-        while self._is(".", "["):
+        while self._is("."):
             # Each hop deepens the tree as a parenthesis does.
             self._deeper()
-            at = self._take()
-            if at.text == "[":
-                node = Index(at, node, self.expression())
-                self._expect("]")
-                continue
+            self._take()
             if self._next.kind != "name":
                 raise self._fault("Expected a name")
             name = self._take()
@@ -230,9 +228,9 @@ class _Parser:
         self._depth = depth
         return node
 
-    def arguments(self) -> tuple[Node, ...]:
+    def arguments(self) -> Arguments:
         """arguments := "(" [ expression { "," expression } ] ")" """
-        return self._list("(", ")")
+        return Arguments(self._next, self._list("(", ")"))
 
     def _list(self, opening: str, closing: str) -> tuple[Node, ...]:
         self._expect(opening)

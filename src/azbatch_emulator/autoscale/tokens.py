@@ -11,7 +11,7 @@ from azbatch_emulator.autoscale.errors import SYNTAX, FormulaError
 RULES: tuple[tuple[str, str], ...] = (
     ("space", r"[ \t\r\n]+"),
     ("comment", r"//[^\n]*"),
-    ("number", r"(?:\d+\.\d*|\.\d+|\d+)(?:[eE][+-]?\d+)?"),
+    ("number", r"(?:[0-9]+\.[0-9]*|\.[0-9]+|[0-9]+)(?:[eE][+-]?[0-9]+)?"),
     ("string", r'"(?:[^"\\\n]|\\.)*"'),
     ("name", r"\$?[A-Za-z_][A-Za-z0-9_]*"),
     ("operator", r"&&|\|\||==|!=|<=|>=|[-+*/<>!?:=();,.\[\]]"),

@@ -6,8 +6,10 @@ import math
 import operator
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import datetime, timedelta
 from typing import Any
+
+from azbatch_emulator.autoscale.errors import Unfit
+from azbatch_emulator.autoscale.times import Interval, Timestamp
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,20 +20,20 @@ class Metric:
     present: float
 
 
-Value = float | str | list[float] | datetime | timedelta | Metric
+Value = float | str | list[float] | Timestamp | Interval | Metric
 
 TYPE_NAMES: tuple[tuple[type, str], ...] = (
     (float, "double"),
     (str, "string"),
     (list, "doubleVec"),
-    (datetime, "timestamp"),
-    (timedelta, "timeinterval"),
-    (Metric, "doubleVec"),
+    (Timestamp, "timestamp"),
+    (Interval, "timeinterval"),
 )
 
 
 def type_name(value: Value) -> str:
-    return next(name for kind, name in TYPE_NAMES if isinstance(value, kind))
+    plainly = plain(value)
+    return next(name for kind, name in TYPE_NAMES if isinstance(plainly, kind))
 
 
 def plain(value: Value) -> Value:
@@ -65,18 +67,14 @@ _COMPARISONS: Mapping[str, Callable[[Any, Any], bool]] = {
 def _vectors(function: Callable[[float, float], float]) -> Callable[[list[float], list[float]], list[float]]:
     def apply(left: list[float], right: list[float]) -> list[float]:
         if len(left) != len(right):
-            raise ValueError(f"Vectors of {len(left)} and {len(right)} elements do not combine")
+            raise Unfit(f"Vectors of {len(left)} and {len(right)} elements do not combine")
         return [function(a, b) for a, b in zip(left, right, strict=True)]
 
     return apply
 
 
-def _each_left(function: Callable[[float, float], float]) -> Callable[[list[float], float], list[float]]:
+def _each(function: Callable[[float, float], float]) -> Callable[[list[float], float], list[float]]:
     return lambda items, number: [function(item, number) for item in items]
-
-
-def _each_right(function: Callable[[float, float], float]) -> Callable[[float, list[float]], list[float]]:
-    return lambda number, items: [function(number, item) for item in items]
 
 
 def _as_double(compare: Callable[[Any, Any], bool]) -> Callable[[Any, Any], float]:
@@ -85,38 +83,49 @@ def _as_double(compare: Callable[[Any, Any], bool]) -> Callable[[Any, Any], floa
 
 def _operators() -> dict[tuple[str, str, str], Callable[[Any, Any], Value]]:
     table: dict[tuple[str, str, str], Callable[[Any, Any], Value]] = {
-        ("timeinterval", "*", "double"): lambda a, b: a * b,
-        ("double", "*", "timeinterval"): lambda a, b: b * a,
-        ("timeinterval", "/", "double"): lambda a, b: a / b,
-        ("timeinterval", "/", "timeinterval"): lambda a, b: a / b,
-        ("timeinterval", "+", "timeinterval"): operator.add,
-        ("timeinterval", "-", "timeinterval"): operator.sub,
-        ("timeinterval", "+", "timestamp"): lambda a, b: b + a,
-        ("timestamp", "+", "timeinterval"): operator.add,
-        ("timestamp", "-", "timeinterval"): operator.sub,
-        ("timestamp", "-", "timestamp"): operator.sub,
+        ("double", "*", "timeinterval"): lambda a, b: Interval.of(a * b.ticks),
+        ("timeinterval", "*", "double"): lambda a, b: Interval.of(a.ticks * b),
+        ("timeinterval", "/", "double"): lambda a, b: Interval.of(divide(a.ticks, b)),
+        ("timeinterval", "+", "timeinterval"): lambda a, b: Interval.of(a.ticks + b.ticks),
+        ("timeinterval", "-", "timeinterval"): lambda a, b: Interval.of(a.ticks - b.ticks),
+        ("timeinterval", "+", "timestamp"): lambda a, b: Timestamp.of(a.ticks + b.ticks),
+        ("timestamp", "+", "timeinterval"): lambda a, b: Timestamp.of(a.ticks + b.ticks),
+        ("timestamp", "-", "timestamp"): lambda a, b: Interval(a.ticks - b.ticks),
     }
     for sign, function in _ARITHMETIC.items():
         table[("double", sign, "double")] = function
         table[("doubleVec", sign, "doubleVec")] = _vectors(function)
-        table[("doubleVec", sign, "double")] = _each_left(function)
-        table[("double", sign, "doubleVec")] = _each_right(function)
+        table[("doubleVec", sign, "double")] = _each(function)
     for sign, compare in _COMPARISONS.items():
         for kind in ("double", "string", "timestamp", "timeinterval"):
             table[(kind, sign, kind)] = _as_double(compare)
+    for sign in ("&&", "||"):
+        # The evaluator asks for the right side only where it matters.
+        table[("double", sign, "double")] = lambda _, right: float(right != 0)
     return table
 
 
+# Exactly the documented table. Source: "Create an autoscale formula", operations.
 OPERATORS = _operators()
 
 
 def combine(left: Value, sign: str, right: Value) -> Value:
-    """`left sign right`. Raises TypeError for types that do not go together, ValueError or OverflowError."""
+    """`left sign right`. Raises Unfit for types that do not go together and results out of range."""
     left, right = plain(left), plain(right)
     function = OPERATORS.get((type_name(left), sign, type_name(right)))
     if function is None:
-        raise TypeError(f"Operator '{sign}' does not take {type_name(left)} and {type_name(right)}")
+        raise Unfit(f"Operator '{sign}' does not take {type_name(left)} and {type_name(right)}")
     return function(left, right)
+
+
+def negate(sign: str, value: Value) -> Value:
+    """`-value` of a double or timeinterval, `!value` of a double. Raises Unfit."""
+    value = plain(value)
+    if isinstance(value, float):
+        return -value if sign == "-" else float(value == 0)
+    if isinstance(value, Interval) and sign == "-":
+        return Interval(-value.ticks)
+    raise Unfit(f"Operator '{sign}' does not take {type_name(value)}")
 
 
 def printed(value: Value) -> str:
@@ -126,10 +135,4 @@ def printed(value: Value) -> str:
         return f"{value:.6g}"
     if isinstance(value, list):
         return "[" + ",".join(f"{item:.6g}" for item in value) + "]"
-    if isinstance(value, datetime):
-        return value.strftime("%Y-%m-%dT%H:%M:%SZ")
-    if isinstance(value, timedelta):
-        seconds = value.total_seconds()
-        hours, rest = divmod(abs(seconds), 3600)
-        return f"{'-' if seconds < 0 else ''}{int(hours):02d}:{int(rest // 60):02d}:{int(rest % 60):02d}"
     return str(value)

@@ -182,9 +182,7 @@ def formula(text: Any) -> None:
     try:
         parse(text)
     except FormulaError as error:
-        raise Refused(
-            error.code, {"Message": str(error)}, message=f"The autoscaling formula is invalid: {error}"
-        ) from None
+        raise Refused(error.code, {"Message": str(error)}) from None
 
 
 def resize_bounds(body: Body) -> None:

@@ -42,17 +42,9 @@ def failure(fault: Fault | None) -> Json | None:
     )
 
 
-def autoscale_run(run: AutoScaleRun | None) -> Json | None:
+def autoscale_run(run: AutoScaleRun) -> Json:
     """autoScaleRun of a pool; the place of a fault stands in the error's values."""
-    if run is None:
-        return None
-    fault = None
-    if run.error is not None:
-        fault = {
-            "code": run.error.code,
-            "message": "The specified autoscaling formula could not be evaluated.",
-            "values": [{"name": "Message", "value": run.error.message}],
-        }
+    fault = None if run.error is None else error(run.error)
     return _clean({"timestamp": stamp(run.timestamp), "results": run.results, "error": fault})
 
 
@@ -86,8 +78,8 @@ def pool(record: Pool, nodes: Mapping[str, Node], url: str) -> Json:
             "enableAutoScale": automatic,
             "autoScaleFormula": record.autoscale_formula,
             "autoScaleEvaluationInterval": durations.text(record.autoscale_interval) if automatic else None,
-            "autoScaleRun": autoscale_run(record.autoscale_run),
-            "resizeTimeout": None if automatic else durations.text(record.resize_timeout),
+            "autoScaleRun": None if record.autoscale_run is None else autoscale_run(record.autoscale_run),
+            "resizeTimeout": durations.text(record.resize_timeout),
             "resizeErrors": [error(fault) for fault in record.resize_errors] or None,
         }
     )

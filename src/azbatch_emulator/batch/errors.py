@@ -10,9 +10,9 @@ from azbatch_emulator.batch.times import stamp
 
 # code -> (HTTP status, message). Source: "Batch status and error codes"; wording recorded where known.
 ERRORS: Mapping[str, tuple[int, str]] = {
-    "AutoScalingFormulaSyntaxError": (400, "The specified autoscaling formula has a syntax error."),
-    "AutoScalingFormulaTooLong": (400, "The specified autoscaling formula is too long."),
-    "InvalidAutoScalingSettings": (400, "The specified autoscaling settings are invalid."),
+    "AutoScalingFormulaSyntaxError": (400, "The specified auto-scaling formula has a syntax error."),
+    "AutoScalingFormulaTooLong": (400, "The specified auto-scaling formula exceeds lengths limit."),
+    "InvalidAutoScalingSettings": (400, "The specified auto-scaling settings are not valid."),
     "InvalidHeaderValue": (400, "The value provided for one of the HTTP headers was not in the correct format."),
     "InvalidPropertyValue": (
         400,
@@ -87,7 +87,7 @@ ERRORS: Mapping[str, tuple[int, str]] = {
     "InternalError": (500, "Server encountered an internal error. Please try again after some time."),
     "NotImplemented": (501, "The requested operation is not implemented by the emulator."),
     "ServerBusy": (503, "Server is busy. Please retry after some time."),
-    "TooManyEnableAutoScaleRequests": (503, "Enable autoscale was requested too often. Please retry later."),
+    "TooManyEnableAutoScaleRequests": (503, "Too many Enable Pool AutoScale requests are issued on the pool."),
 }
 METADATA = "https://127.0.0.1/$metadata#Microsoft.Azure.Batch.Protocol.Entities.Container.errors/@Element"
 

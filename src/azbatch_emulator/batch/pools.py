@@ -100,9 +100,10 @@ def update_properties(call: Call) -> Reply:
     return _touched(call, 204)
 
 
-def _touched(call: Call, status: int) -> Reply:
+def _touched(call: Call, status: int, operation: str = "") -> Reply:
+    """The pool was changed, by the `operation` that the path ends in where the answer names it [recorded]."""
     pool = call.world.pool(call.path["poolId"])
-    return Reply(status, None, pool.last_modified, {"DataServiceId": f"{call.url}/pools/{pool.id}"})
+    return Reply(status, None, pool.last_modified, {"DataServiceId": f"{call.url}/pools/{pool.id}{operation}"})
 
 
 def delete(call: Call) -> Reply:
@@ -165,13 +166,13 @@ def enable_autoscale(call: Call) -> Reply:
             interval=durations.parse(interval) if interval else None,
         )
     )
-    return _touched(call, 200)
+    return _touched(call, 200, "/enableautoscale")
 
 
 def disable_autoscale(call: Call) -> Reply:
     _existing(call)
     call.engine.submit(events.DisableAutoScale(pool_id=call.path["poolId"]))
-    return _touched(call, 200)
+    return _touched(call, 200, "/disableautoscale")
 
 
 def evaluate_autoscale(call: Call) -> Reply:
@@ -180,7 +181,11 @@ def evaluate_autoscale(call: Call) -> Reply:
     if pool.autoscale_formula is None:
         raise Refused("OperationInvalidForCurrentState", message="Automatic scaling is not enabled on the pool.")
     run = call.world.evaluate(pool.id, str(call.required("autoScaleFormula")), call.now)
-    return Reply(200, encode.autoscale_run(run), None, {"DataServiceId": f"{call.url}/pools/{pool.id}"})
+    body = {
+        "odata.metadata": f"{call.url}/$metadata#Microsoft.Azure.Batch.Protocol.Entities.AutoScaleRun",
+        **encode.autoscale_run(run),
+    }
+    return Reply(body=body, headers={"DataServiceId": f"{call.url}/pools/{pool.id}/evaluateautoscale"})
 
 
 def node_counts(call: Call) -> Reply:

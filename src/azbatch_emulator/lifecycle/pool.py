@@ -14,6 +14,7 @@ class PoolHappening(StrEnum):
 
 class AllocationHappening(StrEnum):
     RESIZE = "resize"
+    SCALE = "scale"
     REMOVE_NODES = "remove nodes"
     STOP_RESIZE = "stop resize"
     SETTLED = "settled"
@@ -29,7 +30,10 @@ ALLOCATION = Table(
     {
         (_STEADY, AllocationHappening.RESIZE): _RESIZING,
         (_STEADY, AllocationHappening.REMOVE_NODES): _RESIZING,
+        (_STEADY, AllocationHappening.SCALE): _RESIZING,
         (_STEADY, AllocationHappening.DELETE): _RESIZING,
+        # A formula may ask for other targets before the former are reached [documented]; a client may not.
+        (_RESIZING, AllocationHappening.SCALE): _RESIZING,
         (_RESIZING, AllocationHappening.STOP_RESIZE): _STOPPING,
         (_RESIZING, AllocationHappening.SETTLED): _STEADY,
         (_RESIZING, AllocationHappening.DELETE): _RESIZING,

@@ -98,7 +98,7 @@ def _upto(high: float) -> str:
 def _delay(name: str, spread: bool) -> Callable[[Any], dict[str, Any]]:
     def read_delay(value: Any) -> dict[str, Any]:
         if not isinstance(value, list):
-            return {name: timedelta(seconds=_number(value))}
+            return {name: timedelta(seconds=_number(value, above=name == "sample_period"))}
         if not spread or len(value) != 2:
             raise ValueError(f"seconds{', or a list of the least and the most' if spread else ''}, not {value!r}")
         low, high = _number(value[0]), _number(value[1])
@@ -132,7 +132,7 @@ def _readers() -> Iterator[tuple[str, Callable[[Any], dict[str, Any]]]]:
     for name in names:
         if isinstance(getattr(Profile(), name), timedelta) and not name.endswith("_spread"):
             yield f"{name}_seconds", _delay(name, f"{name}_spread" in names)
-    for name in ("allocation_failure", "boot_failure"):
+    for name in ("allocation_failure", "boot_failure", "sample_loss"):
         yield name, lambda value, name=name: {name: _number(value, 0, 1)}  # type: ignore[misc]
     yield "preemptions_per_hour", lambda value: {"preemptions_per_hour": _number(value)}
     yield "speed", lambda value: {"speed": _number(value, above=True)}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import random
 from bisect import bisect_right
 from collections.abc import Callable, Iterator, Mapping
@@ -257,4 +258,6 @@ class World:
 
     def evaluate(self, pool_id: str, formula: str, now: datetime) -> AutoScaleRun:
         """What the formula would do to the pool at `now`; nothing changes. Raises Refused(PoolNotFound)."""
-        return autoscaling.run(self._state, self._state.pool(pool_id), formula, now)[0]
+        # Dice of its own: reading draws nothing from those of the world, which the journal replays.
+        rng = copy.deepcopy(self._state.rng)
+        return autoscaling.run(self._state, self._state.pool(pool_id), formula, now, rng)[0]

@@ -26,6 +26,8 @@ from azbatch_emulator.vm_sizes import cores_of
 from azbatch_emulator.world import nodes
 from azbatch_emulator.world.state import State, touched
 
+DEFAULT_INTERVAL = timedelta(minutes=15)
+
 
 def _live(state: State, pool_id: str) -> Pool:
     pool = state.pool(pool_id)
@@ -172,19 +174,17 @@ def enable_autoscale(state: State, event: events.EnableAutoScale, now: datetime)
         raise Refused("MissingRequiredProperty", {"PropertyName": "autoScaleFormula"})
     if pool.autoscale_formula is None and pool.allocation_state is not AllocationState.STEADY:
         raise Refused("PoolBeingResized")
-    last = pool.autoscale_run
-    if (
-        last is not None
-        and pool.autoscale_formula is not None
-        and now - last.timestamp < state.profile.enable_autoscale_pause
-    ):
+    last = pool.autoscale_enabled
+    if last is not None and now - last < state.profile.enable_autoscale_pause:
         raise Refused("TooManyEnableAutoScaleRequests")
+    present = DEFAULT_INTERVAL if pool.autoscale_formula is None else pool.autoscale_interval
     pool = _put(
         state,
         pool,
         now,
         autoscale_formula=event.formula if event.formula is not None else pool.autoscale_formula,
-        autoscale_interval=event.interval or pool.autoscale_interval,
+        autoscale_interval=event.interval or present,
+        autoscale_enabled=now,
     )
     _start_autoscale(state, pool, now)
     return state.pools[pool.id.lower()]

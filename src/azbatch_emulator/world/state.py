@@ -89,6 +89,7 @@ class JobTasks:
     run: dict[str, str] = field(default_factory=dict)  # task -> run
     coordinating: dict[str, dict[int, str]] = field(default_factory=dict)  # multi-instance task -> runs by instance
     coordinated: dict[str, set[int]] = field(default_factory=dict)  # the instances whose coordination has ended well
+    more_instances: int = 0  # those of active multi-instance tasks besides the first
     blocked: dict[str, set[str]] = field(default_factory=dict)  # task -> ids it waits for
     dependents: dict[str, list[str]] = field(default_factory=dict)  # id -> tasks that wait for it
 
@@ -148,6 +149,8 @@ class State:
     def resume(self, profile: Profile, now: datetime) -> None:
         """Go on with another profile; service time goes on from where it is."""
         self.service_start, self.started, self.profile = self.service_time(now), now, profile
+        for history in self.history.values():
+            history.period, history.lag = profile.sample_period, profile.sample_lag
 
     # Look-ups that refuse
 
@@ -232,6 +235,8 @@ class State:
     def _count(book: JobTasks, task: Task, sign: int) -> None:
         book.tasks.move(task, sign)
         book.slots.move(task, sign * task.required_slots)
+        if task.instances and task.state is TaskState.ACTIVE:
+            book.more_instances += sign * (task.instances - 1)
 
     def next_number(self) -> int:
         """A number higher than any before: the order in which tasks were added, for paging."""
