@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-import importlib.util
 import string
 from pathlib import Path
 from typing import Any
@@ -17,8 +16,6 @@ from azbatch.nextflow import render, strict
 from azbatch.nextflow.groovy import quoted, unquoted
 from azbatch.nextflow.settings import Settings
 from azbatch.nextflow.write import write
-
-HAS_PARSER = importlib.util.find_spec("groovy_parser") is not None
 
 
 def _settings(**changes: Any) -> Settings:
@@ -147,17 +144,6 @@ def test_configurations_that_are_right() -> None:
 def test_what_strict_scripts_may_not_have(text: str, says: str) -> None:
     """The original's script broke several of these."""
     assert any(says in fault.sentence for fault in strict.check_script(text)), strict.check_script(text)
-
-
-@pytest.mark.skipif(not HAS_PARSER, reason="groovy-parser is not installed")
-def test_a_groovy_parser_takes_the_files() -> None:
-    """An independent parser of Groovy accepts both files, odd values and all, and refuses what is broken."""
-    from groovy_parser.parser import parse_groovy_content
-
-    for text in (render.config(VARIANTS[3]), render.pipeline()):
-        parse_groovy_content(text)
-    with pytest.raises(Exception, match=r"."):
-        parse_groovy_content("azure {{ (\n")
 
 
 def test_files_that_exist_are_kept(tmp_path: Path) -> None:
