@@ -35,7 +35,7 @@ class Tls:
 def ensure(directory: Path, environ: Mapping[str, str] | None = None, hosts: Sequence[str] = ()) -> Tls:
     """Make the files in `directory` (0700) where they are missing; the bundle is written afresh each time.
 
-    `hosts` are names that the certificate is for besides loopback's; one without them is made anew.
+    `hosts` are names and addresses that the certificate is for besides loopback's; one without them is made anew.
     A bundle the user has set (REQUESTS_CA_BUNDLE, SSL_CERT_FILE) takes the place of the system's authorities,
     so that what worked before still does.
     """
@@ -102,7 +102,10 @@ def _names(certificate: Path) -> set[str]:
 
     first = x509.load_pem_x509_certificates(certificate.read_bytes())[0]
     found = first.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
-    return set(found.get_values_for_type(x509.DNSName))
+    return {
+        *found.get_values_for_type(x509.DNSName),
+        *(str(address) for address in found.get_values_for_type(x509.IPAddress)),
+    }
 
 
 def _issue(tls: Tls, hosts: Sequence[str]) -> None:
