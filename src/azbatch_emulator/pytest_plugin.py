@@ -44,7 +44,7 @@ def azbatch_emulator() -> Iterator[Emulator]:
 
 @pytest.fixture(scope="session")
 def batch_emulator_options() -> dict[str, Any]:
-    """Arguments of `azbatch_emulator.Emulator` for all tests: override it in your conftest.py. No storage by default."""
+    """Arguments of `azbatch_emulator.Emulator` for all tests: override it in your conftest.py. Without storage."""
     return {}
 
 
@@ -113,19 +113,19 @@ def batch_ca_bundle(batch_emulator: Emulator) -> str:
 
 @pytest.fixture
 def batch_blob_url(batch_emulator: Emulator) -> str:
-    """The storage account's address, `https://127.0.0.1:PORT/ACCOUNT`. Needs Node.js 18 or newer, or `azbatch[node]`."""
+    """The storage account's address, `https://127.0.0.1:PORT/ACCOUNT`. Needs Node.js, or `azbatch[node]`."""
     return batch_emulator.blob_url
 
 
 @pytest.fixture
 def batch_blob_connection_string(batch_emulator: Emulator) -> str:
-    """The storage account's connection string. Needs Node.js 18 or newer, or `azbatch[node]`."""
+    """The storage account's connection string. Needs Node.js, or `azbatch[node]`."""
     return batch_emulator.storage_connection_string
 
 
 @pytest.fixture
 def batch_faults(batch_emulator: Emulator) -> BatchFaults:
-    """What goes wrong: refused, slow and reset requests, broken and preempted nodes. All well again in the next test."""
+    """What goes wrong: refused, slow and reset requests, broken and preempted nodes; forgotten in the next test."""
     from azbatch_emulator.testing import BatchFaults
 
     return BatchFaults(batch_emulator)

@@ -22,7 +22,7 @@ class BatchFaults:
         self._control = emulator.control
 
     def add(self, kind: str, **rule: Any) -> str:
-        """A rule for requests (see docs/emulator-faults.md): its id. `add("status", status=503, operation="GetJob")`."""
+        """A rule for requests (docs/emulator-faults.md): its id. `add("status", status=503, operation="GetJob")`."""
         return str(self._control("faults/add", kind=kind, **rule)["ids"][0])
 
     def clear(self, rule: str | None = None) -> None:
