@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 
-from azbatch_emulator.state import default_directory
+from azbatch_emulator.state import cache_directory, default_directory
 
 PORT = click.IntRange(0, 65535)
 FILE = click.Path(path_type=Path, dir_okay=False)
@@ -111,6 +111,22 @@ def _announce(record: Mapping[str, Any]) -> None:
 
 def _nobody(_record: Mapping[str, Any]) -> None:
     """Whoever started the daemon reads the record."""
+
+
+@main.command()
+@click.option("--node-path", type=click.Path(dir_okay=False), help="The Node.js to run Azurite with.")
+def prepare(node_path: str | None) -> None:
+    """Install Azurite now, into $AZBATCH_EMULATOR_CACHE, so that no start needs the network; prints where."""
+    from azbatch_emulator.azurite.install import ensure_installed
+    from azbatch_emulator.azurite.node import find_node
+    from azbatch_emulator.errors import EmulatorError
+
+    try:
+        node = find_node(node_path)
+        home = ensure_installed(cache_directory(), node, lambda text: click.echo(f"{text} ...", err=True))
+    except EmulatorError as error:
+        raise click.ClickException(str(error)) from None
+    click.echo(home)
 
 
 @main.command()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import re
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -103,4 +102,5 @@ def test_a_reset_connection_is_told_too(caplog: pytest.LogCaptureFixture) -> Non
 def test_control_calls_are_quiet(caplog: pytest.LogCaptureFixture) -> None:
     """A status that is watched does not fill the log; at level debug it is there."""
     assert _asked(caplog, _answer, "/_emulator/status") == []
-    assert re.fullmatch(r"GET /pools .*", *_asked(caplog, _answer))
+    (line,) = _asked(caplog, _answer)
+    assert line.startswith("GET /pools ")
