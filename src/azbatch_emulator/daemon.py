@@ -279,7 +279,7 @@ def _written(path: Path | None, record: Mapping[str, Any]) -> Iterator[None]:
         yield
         return
     try:
-        write_private(path, json.dumps(record, indent=2).encode())
+        write_private(path, json.dumps(record, indent=2).encode(), mode=0o644)  # others may wait, and nothing is secret
     except OSError as error:
         raise EmulatorError(f"The ready file {path} cannot be written: {error.strerror}.") from None
     try:

@@ -61,13 +61,15 @@ def trusted_authorities(environ: Mapping[str, str], besides: Path) -> bytes:
     return Path(certifi.where()).read_bytes()
 
 
-def write_private(path: Path, content: bytes) -> None:
-    """Put a file in place at once, readable by its owner only; a reader never sees half of it."""
+def write_private(path: Path, content: bytes, *, mode: int = 0o600) -> None:
+    """Put a file in place at once, readable by its owner only (or as `mode`); a reader never sees half of it."""
     scratch = path.with_name(f".{path.name}.{os.getpid()}")
     scratch.unlink(missing_ok=True)
     handle = os.open(scratch, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     with os.fdopen(handle, "wb") as file:
         file.write(content)
+    if mode != 0o600:
+        scratch.chmod(mode)
     scratch.replace(path)
 
 
