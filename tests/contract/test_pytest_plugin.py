@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import requests
 from azure.batch import BatchClient
+from azure.batch.models import BatchPoolCreateOptions
 from azure.core.credentials import AzureNamedKeyCredential
 from azure.core.exceptions import HttpResponseError
 from azure.identity import DefaultAzureCredential
@@ -38,7 +39,7 @@ def test_each_test_finds_an_empty_emulator(
     assert batch_faults.struck() == {}
     with _client(batch_endpoint, batch_shared_key) as client:
         assert list(client.list_pools()) == []
-        client.create_pool(pool("left-behind"))
+        client.create_pool(BatchPoolCreateOptions(pool("left-behind")))
         batch_faults.add("status", operation="GetPool", status=400, times=None)
         with pytest.raises(HttpResponseError):
             client.get_pool("left-behind")

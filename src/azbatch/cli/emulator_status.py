@@ -5,6 +5,7 @@ Every cell has a letter besides its colour, so that a pipe, a log and people who
 
 from __future__ import annotations
 
+import itertools
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
@@ -118,9 +119,9 @@ def gathered(states: Sequence[str], most: int = MOST_CELLS) -> tuple[list[str], 
 def _lines(states: Sequence[str], width: int) -> Iterator[Text]:
     for at in range(0, len(states), width):
         line = Text("  ", no_wrap=True)
-        for state in states[at : at + width]:
+        for state, same in itertools.groupby(states[at : at + width]):
             cell = NODES.get(state, UNHEARD_OF)
-            line.append(cell.letter, cell.style)
+            line.append(cell.letter * len(list(same)), cell.style)
         yield line
 
 
