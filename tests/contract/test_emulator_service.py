@@ -13,6 +13,7 @@ import socket
 import ssl
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -221,19 +222,22 @@ def test_tasks_are_nobody_else_than_the_emulator(azbatch_emulator: Emulator) -> 
     azbatch_emulator.control("reset", storage=False)
 
 
+@pytest.fixture
+def somebodys() -> Iterator[Path]:
+    """A home of another user; not below pytest's folder, which is ours alone."""
+    with tempfile.TemporaryDirectory(prefix="azbatch-somebody-") as home:
+        os.chown(home, 65534, 65534)
+        yield Path(home)
+
+
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can start an emulator as somebody else")
-def test_tasks_of_an_ordinary_user_never_become_root(tmp_path: Path) -> None:
+def test_tasks_of_an_ordinary_user_never_become_root(somebodys: Path) -> None:
     """Not even by sudo or another program with the set-user-id bit: the kernel is told so."""
-    for folder in (tmp_path, *list(tmp_path.parents)[:2]):
-        folder.chmod(0o755)
-    home = tmp_path / "home"
-    home.mkdir()
-    os.chown(home, 65534, 65534)
 
     def as_somebody(code: str, python: str) -> subprocess.CompletedProcess[str]:
-        environment = {**os.environ, "HOME": str(home), "PYTHONPATH": os.pathsep.join(sys.path)}
+        environment = {**os.environ, "HOME": str(somebodys), "PYTHONPATH": os.pathsep.join(sys.path)}
         return subprocess.run(
-            [python, "-c", code, str(home)], user=65534, group=65534, extra_groups=[], env=environment,
+            [python, "-c", code, str(somebodys)], user=65534, group=65534, extra_groups=[], env=environment,
             capture_output=True, text=True, timeout=60, check=False,
         )  # fmt: skip
 

@@ -115,12 +115,12 @@ def test_all_faults_can_be_caused(batch_emulator: Emulator, batch_faults: BatchF
         driver.call("create_pool", pool("s", targetDedicatedNodes=0, startTask=start))
         batch_faults.fail_start_tasks("s", exit_code=3)
         batch_faults.fail_nodes("s", code="Broken")
-        driver.call("begin_resize_pool", "s", {"targetDedicatedNodes": 2}, polling=False)
+        driver.done("begin_resize_pool", "s", {"targetDedicatedNodes": 2})
         driver.until(lambda: states("s") == ["starttaskfailed", "unusable"])
 
         driver.call("create_pool", pool("r", targetDedicatedNodes=0))
         batch_faults.fail_resizes("r", code="NoMachines")
-        driver.call("begin_resize_pool", "r", {"targetDedicatedNodes": 1}, polling=False)
+        driver.done("begin_resize_pool", "r", {"targetDedicatedNodes": 1})
         driver.until(lambda: errors("r") == ["NoMachines"])
 
         batch_faults.quota(dedicated_cores=0)
