@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import click
 
-from azbatch_emulator.state import default_directory
+from azbatch_emulator.state import cache_directory, default_directory
 
 PORT = click.IntRange(0, 65535)
+FILE = click.Path(path_type=Path, dir_okay=False)
+LEVELS = ("debug", "info", "warning", "error")
 
 
 @click.group()
@@ -34,6 +38,13 @@ def main() -> None:
 @click.option("--for-nextflow", is_flag=True, help="The storage also by its name on Azure, by a proxy.")
 @click.option("--virtual-time", is_flag=True, help="Jump to what is due next; implies --ephemeral.")
 @click.option("--record", type=click.Path(path_type=Path, dir_okay=False), help="Write all requests to this file.")
+@click.option("--listen", default="127.0.0.1", show_default=True, metavar="ADDRESS", help="IPv4; https and blobs.")
+@click.option("--allow-remote", is_flag=True, help="Let --listen be beyond loopback; needs --key-file.")
+@click.option("--host-name", multiple=True, help="A name that others reach it by, for the certificate; repeatable.")
+@click.option("--key-file", type=FILE, help="File with a key (base64) of your own for both accounts.")
+@click.option("--token-file", type=FILE, help="File with a token of your own for control calls.")
+@click.option("--ready-file", type=FILE, help="Write its addresses there (JSON) once it answers.")
+@click.option("--log-level", type=click.Choice(LEVELS), default="info", show_default=True)
 @click.option("--news-fd", type=int, hidden=True)
 def serve(
     state: Path | None,
@@ -51,9 +62,16 @@ def serve(
     for_nextflow: bool,
     virtual_time: bool,
     record: Path | None,
+    listen: str,
+    allow_remote: bool,
+    host_name: tuple[str, ...],
+    key_file: Path | None,
+    token_file: Path | None,
+    ready_file: Path | None,
+    log_level: str,
     news_fd: int | None,
 ) -> None:
-    """Serve until stopped. Tells its addresses in STATE/emulator.json."""
+    """Serve until stopped. Prints its addresses, and tells them in STATE/emulator.json."""
     from azbatch_emulator.daemon import serve as run
 
     news = os.fdopen(news_fd, "w") if news_fd is not None else open(os.devnull, "w")  # noqa: SIM115, PTH123
@@ -74,8 +92,55 @@ def serve(
         for_nextflow=for_nextflow,
         virtual_time=virtual_time,
         record=record,
+        listen=listen,
+        allow_remote=allow_remote,
+        host_names=host_name,
+        key_file=key_file,
+        token_file=token_file,
+        ready_file=ready_file,
+        log_level=log_level,
+        announce=_announce if news_fd is None else _nobody,
     )
     sys.exit(code)
+
+
+def _announce(record: Mapping[str, Any]) -> None:
+    for label, key in (("Batch", "https_url"), ("Blob storage", "blob_url"), ("Identity", "http_url")):
+        click.echo(f"{label:<13}{record[key] or 'none'}")
+
+
+def _nobody(_record: Mapping[str, Any]) -> None:
+    """Whoever started the daemon reads the record."""
+
+
+@main.command()
+@click.option("--node-path", type=click.Path(dir_okay=False), help="The Node.js to run Azurite with.")
+def prepare(node_path: str | None) -> None:
+    """Install Azurite now, into $AZBATCH_EMULATOR_CACHE, so that no start needs the network; prints where."""
+    from azbatch_emulator.azurite.install import ensure_installed
+    from azbatch_emulator.azurite.node import find_node
+    from azbatch_emulator.errors import EmulatorError
+
+    try:
+        node = find_node(node_path)
+        home = ensure_installed(cache_directory(), node, lambda text: click.echo(f"{text} ...", err=True))
+    except EmulatorError as error:
+        raise click.ClickException(str(error)) from None
+    click.echo(home)
+
+
+@main.command()
+@click.option("--state", type=click.Path(path_type=Path, file_okay=False), help="State folder of the emulator.")
+@click.option("--wait", type=click.FloatRange(min=0), default=0.0, help="Seconds to wait until it does.")
+def health(state: Path | None, wait: float) -> None:
+    """Exit with 0 if the emulator and its storage answer, else with 1 and the reason."""
+    from azbatch_emulator.daemon import healthy
+    from azbatch_emulator.errors import EmulatorError
+
+    try:
+        healthy(state, wait=wait)
+    except EmulatorError as error:
+        raise click.ClickException(str(error)) from None
 
 
 @main.command()

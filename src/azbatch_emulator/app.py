@@ -23,13 +23,14 @@ from azbatch_emulator.arm.wire import ArmService
 from azbatch_emulator.batch.service import BatchService, Door
 from azbatch_emulator.clock import Clock
 from azbatch_emulator.engine import Engine
-from azbatch_emulator.gateway import Gateway
+from azbatch_emulator.gateway import Gateway, blob_operation
 from azbatch_emulator.identity import metadata
 from azbatch_emulator.identity.entra import Entra
 from azbatch_emulator.identity.tokens import Tokens
 from azbatch_emulator.injection.middleware import Faulty
 from azbatch_emulator.injection.rules import Faults, Plane
 from azbatch_emulator.journal import Journal
+from azbatch_emulator.logs import AccessLog
 from azbatch_emulator.profiles import Conditions
 from azbatch_emulator.recording.recorder import Recorder, Recording
 from azbatch_emulator.runners import Runner
@@ -124,9 +125,12 @@ class Site:
             return faulty
         return Recorder(faulty, self._recording, plane.value, own, self._clock.now)
 
-    def app(self, control: Sequence[BaseRoute] = ()) -> ASGIApp:
-        """Control, identity and sign-in first, then ARM; all other paths belong to the built-in Batch account."""
-        identity = metadata.routes(self._tokens, self._clock.wall, self.tenant)
+    def app(self, control: Sequence[BaseRoute] = (), *, identity_for_all: bool = True) -> ASGIApp:
+        """Control, identity and sign-in first, then ARM; all other paths belong to the built-in Batch account.
+
+        Not `identity_for_all`: without the metadata service, which gives tokens to whoever asks.
+        """
+        identity = metadata.routes(self._tokens, self._clock.wall, self.tenant) if identity_for_all else []
         routes = Starlette(
             routes=[*control, *identity, *self.entra.routes(), Mount("/", app=self._faulty(self.service, Plane.BATCH))]
         )
@@ -137,7 +141,7 @@ class Site:
             is_arm = any(path == prefix or path.startswith(f"{prefix}/") for prefix in ARM_PATHS)
             await (arm if is_arm else routes)(scope, receive, send)
 
-        return choose
+        return AccessLog(choose)
 
     def batch_url(self, account_id: str, who: str) -> str | None:
         """Where the name of an account leads, seen from a machine's network, or from outside; None for no account."""
@@ -150,7 +154,7 @@ class Site:
         key = (account_id.lower(), endpoint)
         if key not in self._doors:
             door = Door(service, self._is_open(service.account, network, endpoint))
-            self._doors[key] = self._open_door(self._faulty(door, Plane.BATCH, own=False))
+            self._doors[key] = self._open_door(AccessLog(self._faulty(door, Plane.BATCH, own=False)))
         return self._doors[key]
 
     def _is_open(self, account: Account, network: str | None, endpoint: str | None) -> Callable[[], bool]:
@@ -175,7 +179,7 @@ class Site:
             gateway = Gateway(
                 account.id.text, subnet, self.tenant, self._tokens, self._clock.wall, backend, self._trust
             )
-            self._doors[key] = self._open_door(gateway)
+            self._doors[key] = self._open_door(AccessLog(gateway, blob_operation))
         return f"{self._doors[key]}/{account.id.name}"
 
     async def _storage(self, name: str) -> str:

@@ -10,7 +10,7 @@ from typing import Any
 from azbatch_emulator.errors import EmulatorError
 
 PREFIX, TOKEN_HEADER = "/_emulator", "x-azbatch-emulator-token"
-READS = frozenset({"status", "requests", "accounts", "dump", "sign-ins", "faults", "struck", "clock"})
+READS = frozenset({"status", "requests", "accounts", "dump", "sign-ins", "faults", "struck", "clock", "health"})
 TIMEOUT = 60.0
 
 

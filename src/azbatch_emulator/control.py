@@ -167,6 +167,11 @@ def routes(control: Control) -> list[Route]:
     async def status(_body: Any) -> Mapping[str, Any]:
         return {**control.facts(), **_world(control.engine), "requests": dict(control.counts)}
 
+    async def health(_request: Request) -> Response:
+        """For whoever starts us: without a token, and so without anything to tell but whether all parts work."""
+        failure = control.facts()["storage_failure"]
+        return JSONResponse({"healthy": failure is None}, 200 if failure is None else 503)
+
     async def requests(_body: Any) -> Mapping[str, Any]:
         return dict(control.counts)
 
@@ -220,6 +225,7 @@ def routes(control: Control) -> list[Route]:
 
     table: list[tuple[str, str, Endpoint]] = [
         ("GET", "status", guarded(status)),
+        ("GET", "health", health),
         ("GET", "requests", guarded(requests)),
         ("GET", "faults", guarded(fault_rules)),
         ("POST", "faults", guarded(set_faults)),
@@ -310,6 +316,7 @@ def _world(engine: Engine) -> dict[str, Any]:
             "target_dedicated": record.target_dedicated,
             "target_spot": record.target_spot,
             "nodes": {state: count for state, count in states.items() if count},
+            "node_states": [node.state.value for node in world.nodes.get(record.id.lower(), {}).values()],
         }
 
     return {

@@ -9,10 +9,11 @@ import os
 import select
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any
 
@@ -21,9 +22,12 @@ from azbatch_emulator.client import ControlClient
 from azbatch_emulator.errors import EmulatorError
 from azbatch_emulator.runners.environment import MARKER
 from azbatch_emulator.state import StateFolder, default_directory
+from azbatch_emulator.tls import write_private
 
 START_SECONDS = 600.0  # the first start installs Azurite
 STOP_SECONDS = 30.0
+POLL_SECONDS = 0.1
+FILES = frozenset({"record", "key-file", "token-file", "ready-file"})  # options that name one
 Progress = Callable[[str], None]
 
 
@@ -34,7 +38,7 @@ def folder_of(state: Path | str | None) -> StateFolder:
 def start(
     state: Path | str | None = None,
     *,
-    options: Mapping[str, str | int | float | bool] | None = None,
+    options: Mapping[str, str | int | float | bool | Sequence[str]] | None = None,
     progress: Progress = lambda _text: None,
 ) -> dict[str, Any]:
     """Start a daemon; returns its record once it answers.
@@ -52,9 +56,10 @@ def start(
     folder.make()
     command = [sys.executable, "-m", "azbatch_emulator", "serve", "--state", str(folder.root)]
     for name, value in (options or {}).items():
-        if name == "record" or (name == "profile" and value not in profiles.NAMES):
+        if name in FILES or (name == "profile" and value not in profiles.NAMES):
             value = str(Path(str(value)).expanduser().absolute())  # the daemon works elsewhere
-        command += [f"--{name}"] if value is True else [f"--{name}", str(value)]
+        for one in [value] if isinstance(value, str) or not isinstance(value, Sequence) else value:
+            command += [f"--{name}"] if one is True else [f"--{name}", str(one)]
     reading, writing = os.pipe()
     with os.fdopen(reading) as news, _log(folder) as output:
         try:
@@ -136,7 +141,16 @@ def status(state: Path | str | None = None) -> dict[str, Any]:
     folder = folder_of(state)
     if folder.running() is None:
         return {"running": False, "state": str(folder.root)}
-    return {"running": True, **_client(folder).call("status")}
+    try:
+        client = _client(folder)
+        found = client.call("status")
+        others = client.call("accounts")["accounts"]
+    except EmulatorError:
+        if folder.running() is not None:
+            raise
+        return {"running": False, "state": str(folder.root)}  # ended just now
+    others.pop(found["account"], None)
+    return {"running": True, **found, "accounts": others}
 
 
 def env(state: Path | str | None = None, who: str | None = None) -> dict[str, str]:
@@ -188,15 +202,46 @@ def reset(state: Path | str | None = None) -> bool:
 
 
 def _client(folder: StateFolder) -> ControlClient:
-    return ControlClient(folder.read_record()["http_url"], folder.secrets().control_token)
+    record = folder.read_record()
+    if record.get("token_file") is None:
+        return ControlClient(record["http_url"], folder.secrets().control_token)
+    return ControlClient(record["http_url"], Path(record["token_file"]).read_text().strip())
 
 
-def serve(news: IO[str], **settings: Any) -> int:
-    """Be the daemon: run until SIGTERM, SIGINT or a `shutdown` call. The exit code; `news` hears how the start goes."""
+def healthy(state: Path | str | None = None, *, wait: float = 0.0) -> None:
+    """Returns once all of the emulator answers, within `wait` seconds. Raises EmulatorError where it does not."""
+    folder = folder_of(state)
+    deadline = time.monotonic() + wait
+    while True:
+        try:
+            record = folder.read_record()
+            ControlClient(record["http_url"], "").call("health")
+            return
+        except EmulatorError:
+            if time.monotonic() >= deadline:
+                raise
+        time.sleep(POLL_SECONDS)
+
+
+def serve(
+    news: IO[str],
+    *,
+    log_level: str = "info",
+    ready_file: Path | None = None,
+    announce: Callable[[Mapping[str, Any]], None] = lambda _record: None,
+    **settings: Any,
+) -> int:
+    """Be the daemon: run until SIGTERM, SIGINT or a `shutdown` call. The exit code; `news` hears how the start goes.
+
+    Once it answers, its record is written to `ready_file`, as it is to STATE/emulator.json, and given to `announce`;
+    systemd is told. The file is deleted at the end.
+    """
+    from azbatch_emulator import logs
     from azbatch_emulator.emulator import Emulator
 
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-    logging.getLogger("uvicorn.error").setLevel(logging.WARNING)
+    logs.configure(log_level)
+    if ready_file is not None:
+        ready_file.unlink(missing_ok=True)  # a killed predecessor's
 
     def tell(**told: str) -> None:
         with contextlib.suppress(OSError, ValueError):  # nobody listens any more
@@ -211,13 +256,55 @@ def serve(news: IO[str], **settings: Any) -> int:
         with Emulator(**settings, progress=lambda text: tell(progress=text)) as emulator:
             for number in (signal.SIGTERM, signal.SIGINT):
                 signal.signal(number, lambda *_: emulator.stop_requested.set())
-            tell(ready="yes")
-            with contextlib.suppress(OSError):
-                news.close()
-            logging.getLogger(__name__).info("serving %s and %s", emulator.http_url, emulator.https_url)
-            emulator.stop_requested.wait()
+            record = emulator.facts()
+            with _written(ready_file, record):
+                tell(ready="yes")
+                with contextlib.suppress(OSError):
+                    news.close()
+                _log_start(record)
+                announce(record)
+                notify_systemd("READY=1", os.environ)
+                emulator.stop_requested.wait()
+                notify_systemd("STOPPING=1", os.environ)
     except EmulatorError as error:
         logging.getLogger(__name__).error("%s", error)
         tell(error=str(error))
         return 1
     return 0
+
+
+@contextlib.contextmanager
+def _written(path: Path | None, record: Mapping[str, Any]) -> Iterator[None]:
+    if path is None:
+        yield
+        return
+    try:
+        write_private(path, json.dumps(record, indent=2).encode(), mode=0o644)  # others may wait, and nothing is secret
+    except OSError as error:
+        raise EmulatorError(f"The ready file {path} cannot be written: {error.strerror}.") from None
+    try:
+        yield
+    finally:
+        path.unlink(missing_ok=True)
+
+
+def _log_start(record: Mapping[str, Any]) -> None:
+    log = logging.getLogger(__name__)
+    log.info("serving %s and %s, blobs at %s", record["http_url"], record["https_url"], record["blob_url"])
+    if record["tasks_run_as"] == "root":
+        log.warning("tasks run as root, since the emulator does; start it as another user to keep them from it")
+    elif record["tasks_run_as"] is not None:
+        bound = ", and cannot become root" if record["runner"] == "process" else ""
+        log.info("tasks run as %s%s", record["tasks_run_as"], bound)
+    if record["remote"]:
+        log.warning("other machines reach it at %s", record["listen"])
+
+
+def notify_systemd(text: str, environ: Mapping[str, str]) -> None:
+    """Tell the service manager, where there is one. Source: sd_notify(3)."""
+    address = environ.get("NOTIFY_SOCKET", "")
+    if not address:
+        return
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sender:
+        sender.connect(f"\0{address[1:]}" if address.startswith("@") else address)
+        sender.sendall(text.encode())

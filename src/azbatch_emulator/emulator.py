@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import logging
 import os
 import ssl
 import tempfile
 import threading
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -16,9 +17,9 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, Self
 from urllib.parse import urlsplit
 
-from starlette.types import ASGIApp
+from starlette.types import ASGIApp, Receive, Scope, Send
 
-from azbatch_emulator import control, processes, profiles, tls
+from azbatch_emulator import control, exposure, processes, profiles, tls
 from azbatch_emulator.account import Account
 from azbatch_emulator.arm.core import PROPAGATION
 from azbatch_emulator.azurite import AzuriteProcess
@@ -31,7 +32,10 @@ from azbatch_emulator.server import ServerThread, bind
 from azbatch_emulator.state import StateFolder, cache_directory
 
 if TYPE_CHECKING:
+    from azbatch_emulator.app import Site
     from azbatch_emulator.forward_proxy import ForwardProxy
+    from azbatch_emulator.identity.tokens import Tokens
+    from azbatch_emulator.server import Listeners
 
 log = logging.getLogger(__name__)
 RunnerName = Literal["process", "container", "instant"]
@@ -52,6 +56,7 @@ class Emulator:
     With `virtual_time` the clock jumps to what is due next while nothing runs, at Azure's own delays; nothing survives.
     `record` names a file that all requests to Batch and Resource Manager are written to, secrets removed.
     Without `storage` there is no Azurite, and Node.js is not needed. Port 0 is a free one.
+    `listen` beyond loopback needs `allow_remote` and a `key_file`; see `exposure` and docs/emulator-ci.md.
 
     Inside the block: `http_url`, `https_url`, `account`, `account_key`, `blob_url`, `storage_account`, `storage_key`,
     `storage_connection_string`, `ca_bundle`, `control_url`, and the methods `environment` and `control`.
@@ -78,8 +83,22 @@ class Emulator:
         profile: str | Path = profiles.USUAL,
         virtual_time: bool = False,
         record: Path | str | None = None,
+        listen: str = exposure.LOOPBACK,
+        allow_remote: bool = False,
+        host_names: Sequence[str] = (),
+        key_file: Path | None = None,
+        token_file: Path | None = None,
         progress: Progress = lambda _text: None,
     ) -> None:
+        self._exposed = functools.partial(
+            exposure.decide,
+            listen,
+            allow_remote=allow_remote,
+            names=host_names,
+            key_file=key_file,
+            token_file=token_file,
+        )
+        self._token_file = token_file.expanduser().absolute() if token_file else None
         self._given_state, self._runner_name = state, runner
         loaded = profiles.load(profile)
         if virtual_time and speed is None:
@@ -116,18 +135,18 @@ class Emulator:
             from azbatch_emulator.runners.container import engine
 
             engine(os.environ)  # before anything is started
+        exposed = self._exposure = self._exposed(derived=self._derived_keys())
         self._folder = self._open_folder(stack)
         secrets = self._folder.secrets()
-        self.account_key, self.storage_key, self._token = (
-            secrets.account_key,
-            secrets.storage_key,
-            secrets.control_token,
-        )
-        self._tls = tls.ensure(self._folder.tls, hosts=[self.blob_host] if self._for_nextflow else [])
+        self.account_key, self.storage_key = exposed.key or secrets.account_key, exposed.key or secrets.storage_key
+        self._token = exposed.token or secrets.control_token
+        names = [*exposed.names, *([self.blob_host] if self._for_nextflow else [])]
+        self._tls = tls.ensure(self._folder.tls, hosts=names)
+        # What is not encrypted stays on loopback, and so does the metadata service, which asks nobody for a key.
         http = stack.enter_context(contextlib.closing(bind(self._ports[0], "--http-port")))
-        https = stack.enter_context(contextlib.closing(bind(self._ports[1], "--https-port")))
+        https = stack.enter_context(contextlib.closing(bind(self._ports[1], "--https-port", exposed.address)))
         self.http_url = f"http://127.0.0.1:{http.getsockname()[1]}"
-        self.https_url = f"https://127.0.0.1:{https.getsockname()[1]}"
+        self.https_url = f"https://{exposed.local_host}:{https.getsockname()[1]}"
         if self._with_storage:
             self._start_storage(stack)
         if self._for_nextflow:
@@ -138,8 +157,14 @@ class Emulator:
         stack.callback(server.stop)
         server.start()
         self._client = ControlClient(self.http_url, self._token)
-        self._folder.write_record(self._facts())
+        self._folder.write_record(self.facts())
         stack.callback(self._folder.drop_record)
+
+    def _derived_keys(self) -> list[str]:
+        """Keys that anybody can compute: those of the tenant's accounts, which answer on loopback only."""
+        from azbatch_emulator.arm.providers.storage import account_key
+
+        return [account_key(name, number) for name in (self.account, self.storage_account) for number in (1, 2)]
 
     def _open_folder(self, stack: contextlib.ExitStack) -> StateFolder:
         given = self._given_state
@@ -161,8 +186,15 @@ class Emulator:
         return folder
 
     def _start_storage(self, stack: contextlib.ExitStack) -> None:
+        port = self._ports[2]
+        if self._exposure.remote:
+            # Azurite believes every token: others reach it through a gateway that checks them.
+            self._blob_socket = stack.enter_context(
+                contextlib.closing(bind(port, "--blob-port", self._exposure.address))
+            )
+            port = 0
         self._azurite = self._new_azurite(
-            self._folder.blobs, self.storage_account, self.storage_key, self._ports[2], self._progress
+            self._folder.blobs, self.storage_account, self.storage_key, port, self._progress
         )
         stack.callback(self._azurite.stop)
         stack.callback(self._stop_more_storage)
@@ -197,11 +229,14 @@ class Emulator:
         from azbatch_emulator.server import Listeners
         from azbatch_emulator.virtual import VirtualClock
 
+        if self._runner_name == "process":
+            processes.keep_from_root()  # this thread starts the commands; podman needs to be let
         account = Account(self.account, self.account_key, storage=self.storage_account if self._with_storage else "")
         tokens = Tokens.load(self._folder.token_key, account.tenant)
         recording = None
         if self._record is not None:
             recording = Recording(self._record, (self.account_key, self.storage_key, self._token))
+        trust = ssl.create_default_context(cafile=str(self._tls.authority))
         listeners = Listeners(self._tls)
         site = self._site = Site(
             account=account,
@@ -214,18 +249,18 @@ class Emulator:
             recording=recording,
             tenant_file=self._folder.tenant if self._durable else None,
             open_storage=self._open_storage if self._with_storage else None,
-            trust=ssl.create_default_context(cafile=str(self._tls.authority)),
+            trust=trust,
         )
         if self._azurite is not None:
             site.tenant.packages = PackageStorage(
-                self._azurite.url, self.storage_account, self.storage_key, self._tls.bundle
+                self.blob_url, self.storage_account, self.storage_key, self._tls.bundle
             )
         await site.begin()
         proxy = self._forward_proxy() if self._for_nextflow else None
         if proxy is not None:
             await proxy.start()
         try:
-            yield site.app(control.routes(self._control(site)))
+            yield self._by_listener(site, listeners, tokens, trust)
         finally:
             if proxy is not None:
                 await proxy.close()
@@ -233,6 +268,30 @@ class Emulator:
             await site.close()
             if recording is not None:
                 recording.close()
+
+    def _by_listener(self, site: Site, listeners: Listeners, tokens: Tokens, trust: ssl.SSLContext) -> ASGIApp:
+        """One application on loopback; beyond it, one without the metadata service, and a gateway to the blobs."""
+        from azbatch_emulator.gateway import Gateway, Owners, blob_operation
+        from azbatch_emulator.logs import AccessLog
+
+        routes = control.routes(self._control(site))
+        inside = site.app(routes)
+        if not self._exposure.remote:
+            return inside
+        outside = site.app(routes, identity_for_all=False)
+        azurite = self._azurite
+        if azurite is not None:
+
+            async def backend() -> str:
+                return azurite.url
+
+            gateway = Gateway(self.storage_account, None, Owners(), tokens, lambda: datetime.now(UTC), backend, trust)
+            listeners.serve(AccessLog(gateway, blob_operation), self._blob_socket)
+
+        async def choose(scope: Scope, receive: Receive, send: Send) -> None:
+            await (outside if scope["scheme"] == "https" else inside)(scope, receive, send)
+
+        return choose
 
     def _forward_proxy(self) -> ForwardProxy:
         from azbatch_emulator.forward_proxy import ForwardProxy
@@ -295,7 +354,7 @@ class Emulator:
             account_url=self.https_url if mine else f"https://{account.name}.{account.location}.batch.azure.com",
             identity_url=lambda pool: self.http_url if mine else f"{self.http_url}{self._pool_identity(account, pool)}",
             ca_bundle=self._tls.bundle,
-            storage_url=self._azurite.url if self._azurite else None,
+            storage_url=self.blob_url if self._azurite else None,
             proxy=self._proxy_url,
             package=lambda name, version: self._package(account, name, version),
             token=lambda resource, identity: str(
@@ -316,7 +375,7 @@ class Emulator:
             faults=site.faults,
             tenant=control.TenantRoutes(site, self.environment),
             token=self._token,
-            facts=self._facts,
+            facts=self.facts,
             wipe=self._wipe,
             shutdown=self.stop_requested.set,
         )
@@ -326,7 +385,7 @@ class Emulator:
         if storage and self._azurite is not None:
             self._azurite.wipe()
 
-    def _facts(self) -> dict[str, Any]:
+    def facts(self) -> dict[str, Any]:
         """What the record of a running emulator, and its status, say; no secret."""
         azurite = self._azurite
         return {
@@ -338,6 +397,11 @@ class Emulator:
             "storage_failure": azurite.failure if azurite else None,
             "blob_host": self.blob_host if azurite and self._for_nextflow else None,
             "ca_bundle": str(self.ca_bundle),
+            "ca": str(self._tls.authority),
+            "listen": self._exposure.address,
+            "token_file": str(self._token_file) if self._token_file else None,
+            "remote": self._exposure.remote,
+            "tasks_run_as": None if self._runner_name == "instant" else processes.user(),
             "runner": self._runner_name,
             "speed": self._conditions.speed,
             "virtual_time": self._virtual,
@@ -351,6 +415,9 @@ class Emulator:
         """The storage account's blob endpoint, `https://127.0.0.1:PORT/ACCOUNT`."""
         if self._azurite is None:
             raise AttributeError("this emulator was started without storage")
+        if self._exposure.remote:
+            port = self._blob_socket.getsockname()[1]
+            return f"https://{self._exposure.local_host}:{port}/{self.storage_account}"
         return self._azurite.url
 
     @property

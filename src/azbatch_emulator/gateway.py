@@ -26,6 +26,7 @@ from azbatch_emulator.identity.tokens import Tokens
 log = logging.getLogger(__name__)
 AUDIENCES = ("https://storage.azure.com", "https://storage.azure.com/")
 CONTAINERS = "Microsoft.Storage/storageAccounts/blobServices/containers"
+KEYED = frozenset({"sharedkey", "sharedkeylite"})
 PIECE = 256 * 1024
 OUR_OWN = frozenset({b"connection", b"date"})  # said by the server that answers
 
@@ -48,6 +49,19 @@ class Rules(Protocol):
     def storage_permits(self, account_id: str, container: str, object_id: str, action: str, *, data: bool) -> bool: ...
 
     def storage_takes_keys(self, account_id: str) -> bool: ...
+
+
+class Owners:
+    """Rules of a storage account that belongs to the emulator's user: no network rules, every good token and key."""
+
+    def storage_reached(self, account_id: str, subnet_id: str | None) -> bool:  # noqa: ARG002
+        return True
+
+    def storage_permits(self, account_id: str, container: str, object_id: str, action: str, *, data: bool) -> bool:  # noqa: ARG002
+        return True
+
+    def storage_takes_keys(self, account_id: str) -> bool:  # noqa: ARG002
+        return True
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +87,12 @@ def wanted(method: str, path: str, query: str) -> Wanted:
     return Wanted(f"{CONTAINERS}/blobs/{verb}", True, container)
 
 
+def blob_operation(method: str, path: str) -> str:
+    """A name for a request to storage, for the log."""
+    asked = wanted(method, path, "")
+    return f"blob:{asked.action.removeprefix(f'{CONTAINERS}/')}"
+
+
 class Gateway:
     """One address of one storage account, for callers of one subnet (None: from the internet)."""
 
@@ -90,10 +110,12 @@ class Gateway:
         self._tokens, self._now, self._backend, self._trust = tokens, now, backend, trust
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        headers = [(name, value) for name, value in scope["headers"] if name.lower() != b"host"]
+        headers = [(name.lower(), value) for name, value in scope["headers"] if name.lower() != b"host"]
         path = scope.get("raw_path", scope["path"].encode()).decode("latin-1").partition("?")[0]
         query = scope["query_string"].decode("latin-1")
         try:
+            if sum(name == b"authorization" for name, _ in headers) > 1:
+                raise Denied("InvalidAuthenticationInfo", "There is more than one Authorization header.", 400)
             self._check(scope["method"], path, query, dict(headers))
             target = f"{path}?{query}" if query else path
             await self._forward(scope["method"], target, headers, receive, send)
@@ -117,10 +139,13 @@ class Gateway:
                     "AuthorizationPermissionMismatch",
                     "This request is not authorized to perform this operation using this permission.",
                 )
-        elif scheme.lower().startswith("sharedkey") and not self._rules.storage_takes_keys(self._account):
+        elif scheme.lower() in KEYED and not self._rules.storage_takes_keys(self._account):
             raise Denied(
                 "KeyBasedAuthenticationNotPermitted", "Key based authentication is not permitted on this account."
             )
+        elif scheme and scheme.lower() not in KEYED:
+            # Azurite may read as a token, whose signature it does not check, what we do not.
+            raise Denied("InvalidAuthenticationInfo", "The authentication scheme is not supported.", 400)
 
     async def _forward(
         self, method: str, target: str, headers: list[tuple[bytes, bytes]], receive: Receive, send: Send

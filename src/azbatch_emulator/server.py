@@ -1,9 +1,10 @@
-"""Serves the application on two loopback ports, http and https, on an event loop in a thread of its own."""
+"""Serves the application on two ports, http and https, on an event loop in a thread of its own."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import socket
 import threading
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator
@@ -15,6 +16,7 @@ import uvicorn
 from starlette.types import ASGIApp
 
 from azbatch_emulator.errors import EmulatorError
+from azbatch_emulator.exposure import LOOPBACK
 from azbatch_emulator.injection.transport import TellingProtocol
 from azbatch_emulator.tls import Tls
 
@@ -22,16 +24,18 @@ START_SECONDS = 30.0
 KEEP_ALIVE_SECONDS = 120  # longer than clients keep idle connections, so that they never send into a closed one
 
 
-def bind(port: int, option: str) -> socket.socket:
-    """A listening socket on 127.0.0.1; port 0 lets the system choose. Raises EmulatorError where it is in use."""
+def bind(port: int, option: str, address: str = LOOPBACK) -> socket.socket:
+    """A listening socket; port 0 lets the system choose. Raises EmulatorError where port or address cannot be had."""
     # asyncio turns Nagle's algorithm off only where it sees the protocol: 40 ms a request otherwise.
     listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
-        listener.bind(("127.0.0.1", port))
+        listener.bind((address, port))
         listener.listen(2048)
     except OSError as error:
         listener.close()
+        if error.errno == errno.EADDRNOTAVAIL:
+            raise EmulatorError(f"{address} is no address of this machine; choose another with --listen.") from None
         raise EmulatorError(
             f"Port {port} cannot be used ({error.strerror}); choose another with {option}, or 0 for a free one."
         ) from None
@@ -58,21 +62,24 @@ class Listeners:
 
     def __init__(self, tls: Tls) -> None:
         self._tls = tls
-        self._servers: dict[str, tuple[_Server, asyncio.Task[None]]] = {}
+        self._servers: list[tuple[_Server, asyncio.Task[None]]] = []
 
     def open(self, app: ASGIApp) -> str:
-        """The address at which `app` answers from now on; to be called on the loop's thread."""
+        """The loopback address at which `app` answers from now on; to be called on the loop's thread."""
         listener = bind(0, "--https-port")
-        url = f"https://127.0.0.1:{listener.getsockname()[1]}"
+        self.serve(app, listener)
+        return f"https://{LOOPBACK}:{listener.getsockname()[1]}"
+
+    def serve(self, app: ASGIApp, listener: socket.socket) -> None:
+        """Answer on a socket from now on, and close it at the end; to be called on the loop's thread."""
         server = _Server(config(app, "https", self._tls))
-        self._servers[url] = (server, asyncio.get_running_loop().create_task(server.serve(sockets=[listener])))
-        return url
+        self._servers.append((server, asyncio.get_running_loop().create_task(server.serve(sockets=[listener]))))
 
     async def close(self) -> None:
-        for server, _ in self._servers.values():
+        for server, _ in self._servers:
             server.should_exit = True
-        await asyncio.gather(*(task for _, task in self._servers.values()), return_exceptions=True)
-        await drop_connections(server for server, _ in self._servers.values())
+        await asyncio.gather(*(task for _, task in self._servers), return_exceptions=True)
+        await drop_connections(server for server, _ in self._servers)
 
 
 async def drop_connections(servers: Iterable[uvicorn.Server]) -> None:

@@ -35,7 +35,7 @@ class Tls:
 def ensure(directory: Path, environ: Mapping[str, str] | None = None, hosts: Sequence[str] = ()) -> Tls:
     """Make the files in `directory` (0700) where they are missing; the bundle is written afresh each time.
 
-    `hosts` are names that the certificate is for besides loopback's; one without them is made anew.
+    `hosts` are names and addresses that the certificate is for besides loopback's; one without them is made anew.
     A bundle the user has set (REQUESTS_CA_BUNDLE, SSL_CERT_FILE) takes the place of the system's authorities,
     so that what worked before still does.
     """
@@ -61,13 +61,15 @@ def trusted_authorities(environ: Mapping[str, str], besides: Path) -> bytes:
     return Path(certifi.where()).read_bytes()
 
 
-def write_private(path: Path, content: bytes) -> None:
-    """Put a file in place at once, readable by its owner only; a reader never sees half of it."""
+def write_private(path: Path, content: bytes, *, mode: int = 0o600) -> None:
+    """Put a file in place at once, readable by its owner only (or as `mode`); a reader never sees half of it."""
     scratch = path.with_name(f".{path.name}.{os.getpid()}")
     scratch.unlink(missing_ok=True)
     handle = os.open(scratch, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     with os.fdopen(handle, "wb") as file:
         file.write(content)
+    if mode != 0o600:
+        scratch.chmod(mode)
     scratch.replace(path)
 
 
@@ -102,7 +104,10 @@ def _names(certificate: Path) -> set[str]:
 
     first = x509.load_pem_x509_certificates(certificate.read_bytes())[0]
     found = first.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
-    return set(found.get_values_for_type(x509.DNSName))
+    return {
+        *found.get_values_for_type(x509.DNSName),
+        *(str(address) for address in found.get_values_for_type(x509.IPAddress)),
+    }
 
 
 def _issue(tls: Tls, hosts: Sequence[str]) -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import shlex
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -81,6 +83,15 @@ def command() -> None:
 @click.option("--http-port", type=PORT, default=0, help="0, the default: a free one.")
 @click.option("--https-port", type=PORT, default=0, help="0, the default: a free one.")
 @click.option("--blob-port", type=PORT, default=0, help="0, the default: a free one.")
+@click.option("--listen", metavar="ADDRESS", help="IPv4 address; beyond loopback only with the next two.")
+@click.option("--allow-remote", is_flag=True, help="Let other machines in, by https and your key.")
+@click.option("--key-file", type=click.Path(dir_okay=False), help="File with a key (base64) of your own.")
+@click.option("--token-file", type=click.Path(dir_okay=False), help="File with a token of your own for control calls.")
+@click.option("--host-name", multiple=True, help="A name that others reach it by, for the certificate; repeatable.")
+@click.option("--ready-file", type=click.Path(dir_okay=False), help="Write its addresses there (JSON) once it answers.")
+@click.option(
+    "--log-level", type=click.Choice(["debug", "info", "warning", "error"]), help="info, the default: a line a request."
+)
 @click.option("--node-path", type=click.Path(dir_okay=False), help="The Node.js to run Azurite with.")
 @click.option(
     "--for-nextflow",
@@ -96,7 +107,7 @@ def start(state: Path | None, as_json: bool, **options: Any) -> None:
     """Start the emulator; it runs on until `azbatch emulator stop`."""
     from azbatch_emulator import launcher
 
-    given = {name.replace("_", "-"): value for name, value in options.items() if value not in (None, False)}
+    given = {name.replace("_", "-"): value for name, value in options.items() if value not in (None, False, ())}
     with _told_plainly():
         record = launcher.start(state, options=given, progress=lambda text: click.echo(f"{text} ...", err=True))
     if as_json:
@@ -111,7 +122,17 @@ def start(state: Path | None, as_json: bool, **options: Any) -> None:
         click.echo("Nextflow's Java finds and trusts it by these options, which are also in `azbatch emulator env`:")
         click.echo(f"  NXF_OPTS     {java}")
         click.echo(f"  {record['blob_host']} leads to the storage above, for tasks on nodes too.")
+    if record["tasks_run_as"]:
+        click.echo(f"Tasks run as {record['tasks_run_as']}{_whose(record)}.")
+    if record["remote"]:
+        click.echo(f"Other machines reach it at {record['listen']}, with your key; give them {record['ca']}.")
     click.echo('Let this shell use it with: eval "$(azbatch emulator env)"')
+
+
+def _whose(record: Mapping[str, Any]) -> str:
+    if record["tasks_run_as"] == "root":
+        return ", since the emulator does"
+    return ", and cannot become root" if record["runner"] == "process" else ""
 
 
 @command.command()
@@ -131,37 +152,65 @@ def stop(state: Path | None, as_json: bool) -> None:
 
 @command.command()
 @_state_option
+@click.option("--watch", is_flag=True, help="Show it again and again, until Ctrl-C or the emulator's end.")
+@click.option(
+    "--interval",
+    type=click.FloatRange(min=0.1),
+    default=1.0,
+    show_default=True,
+    help="Seconds between, with --watch.",
+)
 @_json_option
-def status(state: Path | None, as_json: bool) -> None:
-    """Show whether it runs, and its pools, jobs and requests. Exit code 1 where it does not run."""
+def status(state: Path | None, watch: bool, interval: float, as_json: bool) -> None:
+    """Show pools with a cell for each node, and the tasks of each job. Exit code 1 where it does not run."""
     from azbatch_emulator import launcher
 
-    with _told_plainly():
-        found = launcher.status(state)
-    if as_json:
+    def look() -> dict[str, Any]:
+        with _told_plainly():
+            return launcher.status(state)
+
+    found = look()
+    if watch and found["running"]:
+        found = _watch(look, found, interval, as_json)
+    elif as_json:
         click.echo(json.dumps(found, indent=2))
-    else:
-        click.echo(_describe(found))
+    elif found["running"]:
+        _show(found)
     if not found["running"]:
+        if not as_json:
+            click.echo(f"The emulator is not running (state folder {found['state']}).")
         raise SystemExit(1)
 
 
-def _describe(found: Mapping[str, Any]) -> str:
-    if not found["running"]:
-        return f"The emulator is not running (state folder {found['state']})."
-    lines = [
-        f"The emulator is running (process {found['pid']}, state folder {found['state']}).",
-        f"  Batch        {found['https_url']}",
-        f"  Blob storage {found['storage_failure'] or found['blob_url'] or 'none'}",
-        f"  Requests     {sum(found['requests'].values())}",
-    ]
-    for pool in found["pools"]:
-        nodes = ", ".join(f"{count} {state}" for state, count in pool["nodes"].items()) or "no nodes"
-        lines.append(f"  Pool {pool['id']}: {pool['allocation_state']}, {nodes}")
-    for job in found["jobs"]:
-        tasks = ", ".join(f"{count} {state}" for state, count in job["tasks"].items() if count) or "no tasks"
-        lines.append(f"  Job {job['id']}: {job['state']}, {tasks}")
-    return "\n".join(lines)
+def _show(found: Mapping[str, Any]) -> None:
+    from rich.console import Console
+
+    from azbatch.cli.emulator_status import view
+
+    console = Console(highlight=False)
+    console.print(view(found, console.width))
+
+
+def _watch(look: Callable[[], dict[str, Any]], found: dict[str, Any], interval: float, as_json: bool) -> dict[str, Any]:
+    """In place in a terminal; elsewhere one after the other, as JSON one a line. What was seen last."""
+    from rich.console import Console
+    from rich.live import Live
+
+    from azbatch.cli.emulator_status import view
+
+    console = Console(highlight=False)
+    live = Live(console=console, auto_refresh=False, screen=True) if console.is_terminal and not as_json else None
+    with contextlib.suppress(KeyboardInterrupt), live or contextlib.nullcontext():
+        while found["running"]:
+            if live is not None:
+                live.update(view(found, console.width), refresh=True)
+            elif as_json:
+                click.echo(json.dumps(found))
+            else:
+                console.print(view(found, console.width), "")
+            time.sleep(interval)
+            found = look()
+    return found
 
 
 @command.command()
