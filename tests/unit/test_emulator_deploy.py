@@ -121,6 +121,6 @@ def test_the_page_names_options_that_exist() -> None:
     known = {one for command in (serve, start, status, health) for each in command.params for one in each.opts}
     used = set(re.findall(r"(?<![\w-])--[a-z][a-z-]+", PAGE))
     engines = {"--secret", "--publish", "--volume", "--init", "--name", "--rm", "--detach", "--format", "--read-only"}
-    engines |= {"--tmpfs", "--cap-drop", "--build-arg", "--now", "--cacert"}
+    engines |= {"--tmpfs", "--cap-drop", "--build-arg", "--now", "--cacert", "--network", "--ulimit"}
     assert used
     assert used - engines <= known
