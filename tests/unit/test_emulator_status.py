@@ -60,11 +60,9 @@ def test_without_colours_the_letters_say_it_all(states: list[str], width: int) -
     text = drawn(status([pool(states)]), width)
     assert "\x1b" not in text
     lines = text.splitlines()
-    start = next(n for n, line in enumerate(lines) if line.startswith("Pool p")) + 1
-    rows = []
-    while start < len(lines) and lines[start].strip():
-        rows.append(lines[start].strip())
-        start += 1
+    start = next(n for n, line in enumerate(lines) if line.startswith("Pool p"))
+    end = next(n for n, line in enumerate(lines) if line.startswith("Nodes")) if states else len(lines)
+    rows = [line.strip() for line in lines[start:end] if line.startswith("  ")]
     assert Counter("".join(rows)) == Counter(NODES[state].letter for state in states)
     assert all(len(line) <= width for line in lines)
 
