@@ -461,7 +461,7 @@ class Emulator:
             "REQUESTS_CA_BUNDLE": bundle,
             "SSL_CERT_FILE": bundle,
             **self._java(),
-            **_past_proxies(os.environ),
+            **_past_proxies(os.environ, self._exposure.local_host),
         }
 
     def _java(self) -> dict[str, str]:
@@ -487,10 +487,10 @@ class Emulator:
         return self._client.call(path, **body)
 
 
-def _past_proxies(environ: Mapping[str, str]) -> dict[str, str]:
-    """Where the user has proxies: variables that keep loopback off them."""
+def _past_proxies(environ: Mapping[str, str], own: str) -> dict[str, str]:
+    """Where the user has proxies: variables that keep loopback, and our `own` address, off them."""
     if not any(environ.get(name) for name in ("HTTPS_PROXY", "https_proxy", "HTTP_PROXY", "http_proxy", "ALL_PROXY")):
         return {}
     hosts = [host for host in (environ.get("NO_PROXY") or environ.get("no_proxy") or "").split(",") if host]
-    hosts += [host for host in ("127.0.0.1", "localhost") if host not in hosts]
+    hosts += [host for host in dict.fromkeys(("127.0.0.1", "localhost", own)) if host not in hosts]
     return dict.fromkeys(("NO_PROXY", "no_proxy"), ",".join(hosts))

@@ -7,6 +7,7 @@ A request's line: `POST /pools?api-version=2025-06-01 201 3.4 ms CreatePool 5c6f
 from __future__ import annotations
 
 import contextlib
+import functools
 import logging
 import sys
 import time
@@ -38,6 +39,7 @@ def configure(level: str, stream: IO[str] | None = None) -> None:
             logging.getLogger(library).setLevel(logging.WARNING)
 
 
+@functools.lru_cache(512)  # clients that poll ask the same again and again
 def readable(target: str) -> str:
     """A request's path and query for people: decoded, on one line, signatures and other secrets removed. Pure."""
     text = "".join(one if one.isprintable() else "?" for one in unquote(target))
