@@ -204,6 +204,7 @@ class Arm:
             changed=now,
         )
         self.store.put(stored)
+        self._touch(id)
         for change in changes:
             self._apply(change, now)
         if not delay:
@@ -269,6 +270,14 @@ class Arm:
         for inner in self.store.inside(resource.id.text):
             self._forget(inner, now)
         self._forget(resource, now)
+        self._touch(resource.id)
+
+    def _touch(self, id: ResourceId) -> None:
+        """A resource shown with its children (a network with its subnets) has another eTag once one of them changed."""
+        above = self.store.get(id.parent.text) if id.parent else None
+        kind = self._kinds.get(above.id.type.lower()) if above else None
+        if above is not None and kind is not None and id.type.lower() in {one.lower() for one in kind.children.values()}:
+            self.store.put(replace(above, etag=f'W/"{self._new_id()}"'))
 
     def _forget(self, resource: Resource, now: datetime) -> None:
         if resource.id.type.lower() == rbac.ASSIGNMENT.lower():
