@@ -22,6 +22,11 @@ class Looked:
     findings: tuple[Finding, ...]
 
     @property
+    def untidy(self) -> bool:
+        """Whether the ledger tells of what is neither wanted nor there: an enable ended before it could say so."""
+        return self.plan.empty and plan.tidied(self.facts, self.wanted) != self.facts.ledger
+
+    @property
     def fatal(self) -> tuple[Finding, ...]:
         return tuple(one for one in self.findings if one.fatal)
 
@@ -30,7 +35,7 @@ def look(arm: Arm, options: Options) -> Looked:
     """Plan an enable. Raises ConfigurationError where no design can be made."""
     facts = Gatherer(arm, options).facts()
     wanted = design.design(facts)
-    made = plan.plan(facts, wanted)
+    made = plan.plan(facts, wanted, plan.former(facts, wanted, design.every(facts)))
     return Looked(facts=facts, wanted=wanted, plan=made, findings=tuple(preflight.preflight(facts, made, wanted)))
 
 
@@ -47,6 +52,7 @@ def enable(arm: Arm, looked: Looked, tell: apply.Tell) -> Looked:
         raise AzbatchError(
             f"Some things are not yet as planned ({left}): somebody else may be at work; run the command again."
         )
+    apply.write_ledger(arm, names, again.facts.group, plan.tidied(again.facts, again.wanted))
     return again
 
 
@@ -73,25 +79,12 @@ def wait_for_roles(seconds: float, say: Callable[[str], None], sleep: Callable[[
 
 
 def look_for_removal(arm: Arm, options: Options) -> Looked:
-    """Plan a disable. It needs no head node and no whole environment: the design tells what to look for."""
-    facts = Gatherer(arm, options).facts()
-    try:
-        wanted = design.design(facts)
-    except ConfigurationError:
-        wanted = design.remains(facts)
-        facts = _read(arm, facts, wanted)
+    """Plan a disable. It needs no head node, no whole environment, and none of the options that enable was given."""
+    facts = Gatherer(arm, options).facts(everything=True)
+    wanted = design.every(facts)
     made = plan.removal(facts, wanted)
-    findings = (*preflight.preflight(facts, made, ()), *preflight.unseen(facts))
+    findings = (*preflight.preflight(facts, made, ()), *preflight.unseen(facts), *preflight.residents(facts, made))
     return Looked(facts=facts, wanted=wanted, plan=made, findings=findings)
-
-
-def _read(arm: Arm, facts: Facts, wanted: tuple[Wanted, ...]) -> Facts:
-    from dataclasses import replace
-
-    missing = [one for one in wanted if one.id.lower() not in facts.found]
-    return replace(
-        facts, found={**facts.found, **{one.id.lower(): arm.get(one.id, one.api_version) for one in missing}}
-    )
 
 
 def pools(arm: Arm, looked: Looked) -> list[str]:
@@ -100,6 +93,17 @@ def pools(arm: Arm, looked: Looked) -> list[str]:
     if looked.facts.found.get(account.lower()) is None:
         return []
     return [str(one["name"]) for one in arm.list(f"{account}/pools", BATCH_API)]
+
+
+def check_pools(arm: Arm, looked: Looked, *, drop_pools: bool) -> list[str]:
+    """The pools that have to go first. Raises AzbatchError for any, unless told that they may."""
+    there = pools(arm, looked)
+    if there and not drop_pools:
+        raise AzbatchError(
+            f"The Batch account {design.names_of(looked.facts).account_name} has pools ({', '.join(there)}): delete "
+            f"them first, or say --delete-pools."
+        )
+    return there
 
 
 def disable(
@@ -112,13 +116,7 @@ def disable(
     if looked.fatal:
         raise ConfigurationError([f"{one.sentence} {one.remedy}" for one in looked.fatal])
     names = design.names_of(looked.facts)
-    there = pools(arm, looked)
-    if there and not drop_pools:
-        raise AzbatchError(
-            f"The Batch account {names.account_name} has pools ({', '.join(there)}): delete them first, or say "
-            f"--delete-pools."
-        )
-    for pool in there:
+    for pool in check_pools(arm, looked, drop_pools=drop_pools):
         say(f"Deleting pool {pool}.")
         arm.delete(f"{names.account}/pools/{pool}", BATCH_API)
     apply.carry_out(arm, looked.plan, looked.facts, tell)

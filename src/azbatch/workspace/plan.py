@@ -2,27 +2,49 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 
 from azbatch.workspace.compare import differences, foreign, resolved
 from azbatch.workspace.design import TAG
 from azbatch.workspace.model import Body, Change, Facts, Finding, Ownership, Plan, Verb, Wanted
 
 LEDGER_TAG = "azbatch-ledger"
+_REMEDIES = {
+    "zb": "Say --central-dns and make the storage's record in that zone, or leave --storage-private-endpoint out.",
+}
 
 
-def plan(facts: Facts, wanted: Sequence[Wanted]) -> Plan:
-    """What to create, change and keep, in an order that works."""
-    return Plan(changes=tuple(_change(facts, one) for one in ordered(wanted)))
+def plan(facts: Facts, wanted: Sequence[Wanted], former: Sequence[Wanted] = ()) -> Plan:
+    """What to create, change and keep, in an order that works; then what to take away of what is `former`."""
+    ours = {one.id.lower() for one in (*wanted, *former)}
+    made = tuple(_change(facts, one, ours) for one in ordered(wanted))
+    return Plan(changes=(*made, *removal(facts, former).changes))
 
 
-def _change(facts: Facts, one: Wanted) -> Change:
+def former(facts: Facts, wanted: Sequence[Wanted], every: Iterable[Wanted]) -> list[Wanted]:
+    """Of `every` thing an enable may have made: what the ledger tells of, and the design has no more."""
+    kept = {(one.code, one.id.lower()) for one in wanted}
+    return [one for one in every if one.code in facts.ledger and (one.code, one.id.lower()) not in kept]
+
+
+def tidied(facts: Facts, wanted: Iterable[Wanted]) -> tuple[str, ...]:
+    """The ledger without what is neither wanted nor there any more; for when nothing is left to do."""
+    codes = {one.code for one in wanted}
+    return tuple(code for code in facts.ledger if code in codes or (code == "a7" and pulls_unseen(facts)))
+
+
+def pulls_unseen(facts: Facts) -> bool:
+    """Whether the nodes may pull from a registry that was not found: in another subscription, or gone."""
+    return "a7" in facts.ledger and facts.pulls_from is None
+
+
+def _change(facts: Facts, one: Wanted, ours: Collection[str]) -> Change:
     found = facts.found.get(one.id.lower())
     if found is None:
         return Change(verb=Verb.CREATE, wanted=one)
-    body = resolved(one.body, facts.found)
+    body = resolved(one.body, facts.found, keep=True)
     differs = tuple(differences(body, found))
-    others = tuple(foreign(body, found)) if one.ownership is Ownership.OWNED else ()
+    others = tuple(foreign(body, found, ours)) if one.ownership is Ownership.OWNED else ()
     return Change(verb=Verb.UPDATE if differs else Verb.KEEP, wanted=one, differences=differs, foreign=others)
 
 
@@ -52,7 +74,7 @@ def strangers(facts: Facts, wanted: Iterable[Wanted]) -> list[Finding]:
             code="NotOurs",
             subject=one.id,
             sentence=f"{one.id.rsplit('/', 1)[-1]} exists already and was not made by azbatch.",
-            remedy="Rename or remove it, then run the command again.",
+            remedy=_REMEDIES.get(one.code, "Rename or remove it, then run the command again."),
         )
         for one in wanted
         if one.ownership is Ownership.OWNED and facts.found.get(one.id.lower()) is not None and not is_ours(facts, one)
@@ -81,11 +103,16 @@ def removal(facts: Facts, wanted: Sequence[Wanted]) -> Plan:
 
 
 def to_be_written(facts: Facts, made: Plan) -> tuple[str, ...]:
-    """The codes the ledger must hold before the plan is carried out: all it held, and all that will be made."""
+    """The codes the ledger must hold before the plan is carried out: all it held, and all that will be made.
+
+    What our tags say is ours comes in too, so that a ledger that somebody wiped is whole again.
+    """
     new = [
         change.wanted.code
         for change in made.changes
-        if change.verb is Verb.CREATE or (change.verb is Verb.UPDATE and change.wanted.ownership is Ownership.PART)
+        if change.verb is Verb.CREATE
+        or (change.verb is Verb.UPDATE and change.wanted.ownership is Ownership.PART)
+        or (change.verb is not Verb.REMOVE and change.wanted.ownership is Ownership.OWNED)
     ]
     return tuple(sorted({*facts.ledger, *new}))
 

@@ -10,7 +10,7 @@ from azbatch.workspace import ranges
 from azbatch.workspace.compare import resolved
 from azbatch.workspace.design import head_node, workspace_subnet
 from azbatch.workspace.model import Change, Facts, Finding, Ownership, Plan, Rights, Verb, Wanted
-from azbatch.workspace.plan import strangers
+from azbatch.workspace.plan import pulls_unseen, strangers
 
 NEEDED_PROVIDERS = (
     "Microsoft.Batch",
@@ -54,13 +54,21 @@ def preflight(facts: Facts, plan: Plan, wanted: Sequence[Wanted]) -> list[Findin
         *_quotas(facts, plan),
         *_policies(facts, plan),
         *_locks(facts, plan),
+        *_gateway(facts, plan),
     ]
 
 
 def unseen(facts: Facts) -> list[Finding]:
     """For a removal: what the caller may not even read would be left there, and nobody told."""
     actions = sorted({(f"{kind_of(id)}/read", id.split("/providers/")[0]) for id in facts.unreadable})
-    return [
+    elsewhere = Finding(
+        code="RegistryUnseen",
+        subject="image registry",
+        sentence="The nodes may pull images from a registry that is not in this subscription, or is gone.",
+        remedy="Name it with --image-registry as at enable, or say --image-registry none where it is gone.",
+    )
+    named = facts.options.image_registry is not None
+    return [*([elsewhere] if pulls_unseen(facts) and not named else ())] + [
         Finding(
             code="MissingRight",
             subject=scope,
@@ -175,15 +183,72 @@ def _denies(assignment: Mapping[str, Any], change: Change, body: Mapping[str, An
 
 
 def _locks(facts: Facts, plan: Plan) -> Iterator[Finding]:
-    removes = any(one.verb is Verb.REMOVE for one in plan.changes)
-    writes = any(one.verb in {Verb.CREATE, Verb.UPDATE} for one in plan.changes)
     for lock in facts.locks:
         level = (lock.get("properties") or {}).get("level")
-        if (level == "ReadOnly" and (writes or removes)) or (level == "CanNotDelete" and removes):
+        scope = str(lock.get("id")).split("/providers/Microsoft.Authorization/locks")[0]
+        hit = next((one for one in plan.changes if _locked(one, str(level), scope.lower())), None)
+        if hit is not None:
+            verb = "changed" if level == "ReadOnly" else "removed"
             yield Finding(
                 code="Locked",
                 subject=str(lock.get("id")),
-                sentence=f"The lock '{lock.get('name')}' ({level}) on "
-                f"{str(lock.get('id')).split('/providers/Microsoft.Authorization')[0]} forbids it.",
+                sentence=f"The lock '{lock.get('name')}' ({level}) on {scope} forbids that "
+                f"{kind_of(hit.wanted.id).rpartition('/')[2]} {hit.wanted.id.rpartition('/')[2]} is {verb}.",
                 remedy="Remove the lock for the time, or ask whoever set it.",
             )
+
+
+def _locked(change: Change, level: str, scope: str) -> bool:
+    """Whether a lock at a scope (lower case) forbids a change: what lies in it; for a removal also what it lies in.
+
+    A role assignment is not updated but made anew, so an update removes it too.
+    """
+    one = change.wanted
+    removes = change.verb is Verb.REMOVE and one.ownership is not Ownership.PART
+    removes = removes or (change.verb is Verb.UPDATE and "/roleAssignments/" in one.id)
+    if change.verb is Verb.KEEP or (level == "CanNotDelete" and not removes):
+        return False
+    id = one.id.lower()
+    return f"{id}/".startswith(f"{scope}/") or (removes and scope.startswith(f"{id}/"))
+
+
+def _gateway(facts: Facts, plan: Plan) -> Iterator[Finding]:
+    """A subnet has one NAT gateway: where its owner gave it one, ours does not take its place."""
+    part = next((one for one in plan.changes if one.wanted.code == "wo" and one.verb is Verb.UPDATE), None)
+    held = ((facts.found.get(part.wanted.id.lower()) or {}).get("properties") or {}).get("natGateway") if part else None
+    if part is not None and held:
+        name = str(held.get("id", "")).rpartition("/")[2]
+        yield Finding(
+            code="OtherGateway",
+            subject=part.wanted.id,
+            sentence=f"The nodes' subnet has the NAT gateway {name}, not made by azbatch; a subnet has only one.",
+            remedy="Say --way-out none and keep that one, or take it off the subnet first.",
+        )
+
+
+def residents(facts: Facts, plan: Plan) -> list[Finding]:
+    """For a removal: what others put into the Batch network, which cannot go before that has."""
+    networks = [one.wanted for one in plan.changes if one.wanted.code == "vn"]
+    mine = {
+        str(card.get("id", "")).lower()
+        for change in plan.changes
+        for card in ((facts.found.get(change.wanted.id.lower()) or {}).get("properties") or {}).get("networkInterfaces")
+        or ()
+    }
+    found = []
+    for network in networks:
+        for subnet in ((facts.found.get(network.id.lower()) or {}).get("properties") or {}).get("subnets") or ():
+            for one in (subnet.get("properties") or {}).get("ipConfigurations") or ():
+                card, _, _ = str(one.get("id", "")).partition("/ipConfigurations/")
+                # Nodes of pools are no interfaces of the subscription: the pools tell of them.
+                if kind_of(card) == "Microsoft.Network/networkInterfaces" and card.lower() not in mine:
+                    found.append(
+                        Finding(
+                            code="InUse",
+                            subject=network.id,
+                            sentence=f"The network interface {card.rpartition('/')[2]} stands in the Batch network, "
+                            f"not put there by azbatch.",
+                            remedy="Delete it, or what it belongs to, first.",
+                        )
+                    )
+    return found

@@ -46,9 +46,21 @@ def rights(plan: Plan) -> Iterator[str]:
 
 def reach(plan: Plan) -> Iterator[str]:
     """What nodes reach before and after."""
-    made = {one.wanted.code for one in plan.changes if one.verb is Verb.CREATE}
-    yield "  before: there are no nodes" if "vn" in made else "  before: as after"
-    yield "  after:  Batch's node management and the workspace's storage, by private ways; nothing else, in or out"
+    verbs = {one.wanted.code: one.verb for one in plan.changes}
+    way, foreign = verbs.get("wo"), [name for one in plan.changes for name in one.foreign if "/default/" in name]
+    closed, through = "nothing else, in or out", "what azbatch network opens on the internet, through the NAT gateway"
+    if "vn" in verbs and verbs["vn"] is Verb.CREATE:
+        yield "  before: there are no nodes"
+    elif way in {Verb.CREATE, Verb.UPDATE}:
+        yield f"  before: the same, but {closed}, whatever is opened"
+    elif way is Verb.REMOVE:
+        yield f"  before: the same, and {through}"
+    else:
+        yield "  before: as after"
+    rest = f"besides {through}; nothing comes in" if way not in {None, Verb.REMOVE} else closed
+    if foreign and way in {None, Verb.REMOVE}:
+        rest = f"besides what others' ways let out ({', '.join(foreign)})"
+    yield f"  after:  Batch's node management and the workspace's storage, by private ways; {rest}"
 
 
 def costs(plan: Plan) -> Iterator[str]:
@@ -57,6 +69,8 @@ def costs(plan: Plan) -> Iterator[str]:
     for what, number, dollars in cost.per_month(plan):
         total += dollars
         yield f"  {number} x {what}: about {dollars:.2f} USD a month"
+    for what, dollars in cost.per_gigabyte(plan):
+        yield f"  and about {dollars:.3f} USD per gigabyte {what}"
     yield f"  together about {total:.2f} USD a month (list prices of {cost.AS_OF}); nodes cost while they run"
 
 
@@ -80,6 +94,7 @@ def as_json(plan: Plan, found: Sequence[Finding] = ()) -> dict[str, Any]:
             for one in found
         ],
         "cost_per_month_usd": round(sum(dollars for *_, dollars in cost.per_month(plan)), 2),
+        "cost_per_gigabyte_usd": dict(cost.per_gigabyte(plan)),
     }
 
 

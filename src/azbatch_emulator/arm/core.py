@@ -276,7 +276,11 @@ class Arm:
         """A resource shown with its children (a network with its subnets) has another eTag once one of them changed."""
         above = self.store.get(id.parent.text) if id.parent else None
         kind = self._kinds.get(above.id.type.lower()) if above else None
-        if above is not None and kind is not None and id.type.lower() in {one.lower() for one in kind.children.values()}:
+        if (
+            above is not None
+            and kind is not None
+            and id.type.lower() in {one.lower() for one in kind.children.values()}
+        ):
             self.store.put(replace(above, etag=f'W/"{self._new_id()}"'))
 
     def _forget(self, resource: Resource, now: datetime) -> None:

@@ -66,9 +66,7 @@ def connects(subnet: Resource, name: str, port: int, region: str, resources: Res
     missing = None if private else _no_way_out(subnet, name, address, resources)
     if missing is None:
         return None
-    return Obstacle(
-        code="NoOutboundAccess", message=f"The subnet has no way to {name}:{port} ({address}): {missing}."
-    )
+    return Obstacle(code="NoOutboundAccess", message=f"The subnet has no way to {name}:{port} ({address}): {missing}.")
 
 
 def _no_way_out(subnet: Resource, name: str, address: IPv4Address, resources: Resources) -> str | None:
