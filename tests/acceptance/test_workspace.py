@@ -9,6 +9,7 @@ import sys
 import zlib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -29,6 +30,7 @@ from tests.contract.sdk import MACHINE
 
 pytestmark = pytest.mark.acceptance
 NETWORK, BATCH = "2024-05-01", "2024-07-01"
+NOW = datetime(2026, 11, 27, tzinfo=UTC)
 
 
 def quiet(_news: object) -> None:

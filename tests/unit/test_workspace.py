@@ -210,16 +210,18 @@ def test_removal_takes_only_what_is_ours() -> None:
 def test_an_identity_that_was_on_before_stays_on() -> None:
     """Only what we switched on is switched off."""
     with_identity = applied(facts())
-    assert "hi" not in [one.code for one in design.design(with_identity)]
+    assert not [one.code for one in design.design(with_identity) if one.code.startswith("hi")]
     machine = replace(facts().machines[0], principal_id=None)
     off = facts(
         machines=(machine,), found={STORAGE.lower(): facts().found[STORAGE.lower()], HEAD.lower(): {"id": HEAD}}
     )
     made = plan.plan(off, design.design(off))
-    assert "hi" in plan.to_be_written(off, made)
+    assert "hi=head" in plan.to_be_written(off, made)
     on = replace(applied(off), machines=(replace(machine, principal_id="new"),))
     parts = [c.wanted for c in plan.removal(on, design.design(on)).changes if c.wanted.ownership is Ownership.PART]
-    assert {one.code for one in parts} == {"sr", "hi"}
+    assert {one.code for one in parts} == {"sr", "hi=head"}
+    removed = [c.wanted.code for c in plan.removal(on, design.every(replace(on, machines=on.machines))).changes]
+    assert "hi=head" in removed, "whoever is the head node now"
 
 
 def test_preflight_tells_everything_at_once() -> None:
@@ -292,10 +294,12 @@ def test_words_and_template() -> None:
 
 def test_faults_of_options_are_told_at_once() -> None:
     """What can be told of the options alone is told together, before anything is asked of Azure."""
-    odd = Options(subscription="sub/..", workspace="../lab", image_registry="x.azurecr.io", address_space="bad")
+    odd = Options(
+        subscription="sub/..", workspace="../lab", image_registry="x.azurecr.io", way_out="hole", address_space="bad"
+    )
     with pytest.raises(ConfigurationError) as caught:
         gather.check(odd)
-    assert [text.split("'")[1] for text in caught.value.faults] == ["sub/..", "../lab", "x.azurecr.io", "bad"]
+    assert [text.split("'")[1] for text in caught.value.faults] == ["sub/..", "../lab", "x.azurecr.io", "hole", "bad"]
     assert all(text.endswith(".") and "Error" not in text for text in caught.value.faults)
 
 

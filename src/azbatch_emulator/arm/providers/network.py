@@ -307,7 +307,9 @@ def _group(edit: Edit) -> Draft:
                 f"Priority and Direction.",
             )
         seen[place] = str(rule.get("name"))
-    return Draft(body=edit.body)
+    read_only = {"defaultSecurityRules", "networkInterfaces", "subnets"}
+    properties = {name: value for name, value in (edit.body.get("properties") or {}).items() if name not in read_only}
+    return Draft(body={**edit.body, "properties": properties})
 
 
 def _group_gone(edit: Edit) -> tuple[Put | Delete, ...]:
