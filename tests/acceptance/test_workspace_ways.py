@@ -561,8 +561,11 @@ def test_a_lock_that_comes_in_the_middle_ends_in_sentences_and_is_healed(place: 
 
 def test_pools_are_told_before_the_question(place: Place) -> None:
     """Disable with pools asks nothing and takes nothing; with --delete-pools they go first; again it finds nothing."""
+    names = design.names_of(place.look().facts)
+    other = f"{names.group}/providers/Microsoft.Batch/batchAccounts/other"
+    place.arm.put(other, BATCH, {"location": "westeurope", "properties": {"publicNetworkAccess": "Disabled"}})
     before = place.dump()
-    names = design.names_of(place.enable().facts)
+    place.enable()
     machine = {"imageReference": MACHINE["imageReference"], "nodeAgentSkuId": MACHINE["nodeAgentSKUId"]}
     pool = {
         "properties": {
@@ -582,6 +585,12 @@ def test_pools_are_told_before_the_question(place: Place) -> None:
     assert str(refused.exception).endswith("has pools (busy): delete them first, or say --delete-pools.")
     assert "Take this away?" not in refused.output
     assert place.dump() == whole
+    place.arm.put(f"{other}/pools/guest", BATCH, pool)
+    refused = run(place, "disable", "--yes", "--delete-pools")
+    assert isinstance(refused.exception, AzbatchError)
+    assert "Pools of other Batch accounts stand in the Batch network (other/guest)" in str(refused.exception)
+    assert place.dump() == whole
+    place.arm.delete(f"{other}/pools/guest", BATCH)
     done = run(place, "disable", "--yes", "--delete-pools")
     assert done.exit_code == 0, done.output
     assert "Deleting pool busy." in done.output

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from azbatch.errors import AzbatchError, ConfigurationError
-from azbatch.workspace import apply, design, plan, preflight
+from azbatch.workspace import apply, design, doctor, plan, preflight
 from azbatch.workspace.gather import BATCH_API, Gatherer
 from azbatch.workspace.model import Facts, Finding, Options, Plan, Verb, Wanted
 from azbatch.workspace.ports import Arm
@@ -95,8 +95,28 @@ def pools(arm: Arm, looked: Looked) -> list[str]:
     return [str(one["name"]) for one in arm.list(f"{account}/pools", BATCH_API)]
 
 
+def _strange_pools(arm: Arm, looked: Looked) -> Iterator[str]:
+    """`account/pool` of the pools of other accounts that stand in the Batch network, where it is to go."""
+    names = design.names_of(looked.facts)
+    if not any(one.wanted.code == "vn" for one in looked.plan.changes):
+        return
+    for account in arm.list(f"{names.scope}/providers/Microsoft.Batch/batchAccounts", BATCH_API):
+        if str(account["id"]).lower() == names.account.lower():
+            continue
+        for pool in arm.list(f"{account['id']}/pools", BATCH_API):
+            if doctor.pool_subnet(pool).lower().startswith(f"{names.network.lower()}/"):
+                yield f"{account['name']}/{pool['name']}"
+
+
 def check_pools(arm: Arm, looked: Looked, *, drop_pools: bool) -> list[str]:
-    """The pools that have to go first. Raises AzbatchError for any, unless told that they may."""
+    """The pools that have to go first. Raises AzbatchError for any, unless told that they may; for those of other
+    accounts in the Batch network in any case.
+    """
+    strange = list(_strange_pools(arm, looked))
+    if strange:
+        raise AzbatchError(
+            f"Pools of other Batch accounts stand in the Batch network ({', '.join(strange)}): delete them first."
+        )
     there = pools(arm, looked)
     if there and not drop_pools:
         raise AzbatchError(
