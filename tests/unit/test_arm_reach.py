@@ -58,8 +58,8 @@ def tenant(properties: dict[str, Any]) -> Tenant:
     ],
 )
 def test_which_way_leads_out(properties: dict[str, Any], name: str, missing: str | None) -> None:
-    """A service endpoint before the route table (its longest prefix first), and that before the NAT gateway, which needs
-    an address."""
+    """A service endpoint before the route table (its longest prefix first), and that before the NAT gateway, which
+    needs an address."""
     made = tenant(properties)
     subnet = made.arm.store.get(f"{VNET}/subnets/a")
     assert subnet is not None

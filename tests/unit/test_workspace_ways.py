@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from azbatch.errors import ConfigurationError
 from azbatch.workspace import compare, cost, design, doctor_ways, plan, preflight, template, words
 from azbatch.workspace.apply import ready
 from azbatch.workspace.model import Difference, Facts, Machine, Ownership, Plan, Verb
@@ -175,7 +176,7 @@ def test_the_head_node_of_an_earlier_enable_is_known() -> None:
     assert design.head_node(two_machines(head_principal="p-head")).name == "head"
     assert design.head_node(asked(two_machines(head_principal="p-head"), head_node="desk")).name == "desk"
     for principal in (None, "p-of-a-machine-that-is-gone"):
-        with pytest.raises(design.ConfigurationError, match="Which machine is the head node"):
+        with pytest.raises(ConfigurationError, match="Which machine is the head node"):
             design.head_node(two_machines(head_principal=principal))
 
 
@@ -222,7 +223,7 @@ def test_all_faults_of_a_configuration_are_told_at_once() -> None:
     odd = asked(
         facts(faults=("There is no container registry 'absent'.",)), head_node="nobody", address_space="8.0.0.0/22"
     )
-    with pytest.raises(design.ConfigurationError) as caught:
+    with pytest.raises(ConfigurationError) as caught:
         design.design(odd)
     assert [text.split()[0] for text in caught.value.faults] == ["There", "The", "The"]
     assert "nobody" in str(caught.value)
