@@ -485,21 +485,40 @@ def test_one_fault_does_not_hide_another(place: Place, registry: str) -> None:
 
 
 def test_a_registry_is_remembered_and_its_role_goes(place: Place) -> None:
-    """Enabled with a registry, status and disable know it; the role on it goes with none, and with disable."""
-    registry = (
-        f"{_storage(place).partition('/providers/')[0]}/providers/Microsoft.ContainerRegistry/registries/r{place.name}"
-    )
+    """Enabled with a registry of another subscription, status and disable know it; the role on it goes with none, and
+    with disable, also where that was killed."""
+    elsewhere = place.emulator.control("workspace", name="shared", subscription="00000000-0000-4000-8000-000000000002")
+    group = f"/subscriptions/{elsewhere['subscription']}/resourceGroups/shared"
+    registry = f"{group}/providers/Microsoft.ContainerRegistry/registries/images"
     place.arm.put(registry, "2023-07-01", {"location": "westeurope", "sku": {"name": "Basic"}, "properties": {}})
     before = place.dump()
     enable = ("enable", "--yes", "--image-registry")
-    assert run(place, *enable, f"r{place.name}").exit_code == 0
+    done = run(place, *enable, registry)
+    assert done.exit_code == 0, done.exception
     assert run(place, "status").exit_code == 0
     assert len([id for id in place.dump() if registry.lower() in id]) == 2
     assert run(place, *enable, "none").exit_code == 0
     assert len([id for id in place.dump() if registry.lower() in id]) == 1
     assert run(place, *enable, registry).exit_code == 0
+    for writes in (1, 3, 9):
+        _dying(place, writes, Place.disable)
     assert run(place, "disable", "--yes").exit_code == 0
     assert place.dump() == before
+
+
+def test_the_groups_own_tags_are_read_right_before_they_are_written(place: Place) -> None:
+    """A tag that the owner set while the plan was being read stays, through enable and disable."""
+    group = f"/subscriptions/{place.subscription}/resourceGroups/{place.name}"
+    looked = place.look()
+    own = (place.arm.get(group, "2022-09-01") or {}).get("tags") or {}
+    place.arm.patch(group, "2022-09-01", {"tags": {**own, "project": "x"}})
+    manage.enable(place.arm, looked, quiet)
+    looked = manage.look_for_removal(place.arm, place.options)
+    held = (place.arm.get(group, "2022-09-01") or {})["tags"]
+    assert held["project"] == "x"
+    place.arm.patch(group, "2022-09-01", {"tags": {**held, "cost": "7"}})
+    manage.disable(place.arm, looked, quiet, drop_pools=False)
+    assert (place.arm.get(group, "2022-09-01") or {})["tags"] == {**own, "project": "x", "cost": "7"}
 
 
 @pytest.mark.parametrize("where", ["subscription", "group", "storage", "network"])

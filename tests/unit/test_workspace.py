@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from azbatch.errors import ConfigurationError
-from azbatch.workspace import compare, design, doctor, gather, manage, plan, preflight, ranges, template, words
+from azbatch.workspace import compare, design, doctor, gather, ledger, manage, plan, preflight, ranges, template, words
 from azbatch.workspace.apply import ready
 from azbatch.workspace.model import Change, Facts, Machine, Network, Options, Ownership, Plan, Rights, Subnet, Verb
 from azbatch.workspace.names import Names
@@ -56,7 +56,7 @@ def applied(start: Facts) -> Facts:
         present = found.get(one.id.lower()) or {"id": one.id, "properties": {"principalId": "p-nodes"}}
         found[one.id.lower()] = compare.merged(compare.resolved(one.body, found), present)
     made = plan.plan(start, wanted)
-    return replace(start, found=found, ledger=plan.to_be_written(start, made))
+    return replace(start, found=found, ledger=ledger.to_be_written(start, made))
 
 
 # Names
@@ -216,7 +216,7 @@ def test_an_identity_that_was_on_before_stays_on() -> None:
         machines=(machine,), found={STORAGE.lower(): facts().found[STORAGE.lower()], HEAD.lower(): {"id": HEAD}}
     )
     made = plan.plan(off, design.design(off))
-    assert "hi=head" in plan.to_be_written(off, made)
+    assert "hi=head" in ledger.to_be_written(off, made)
     on = replace(applied(off), machines=(replace(machine, principal_id="new"),))
     parts = [c.wanted for c in plan.removal(on, design.design(on)).changes if c.wanted.ownership is Ownership.PART]
     assert {one.code for one in parts} == {"sr", "hi=head"}

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from azbatch.errors import ConfigurationError
-from azbatch.workspace import compare, cost, design, doctor_ways, plan, preflight, template, words
+from azbatch.workspace import compare, cost, design, doctor_ways, ledger, plan, preflight, template, words
 from azbatch.workspace.apply import ready
 from azbatch.workspace.model import Difference, Facts, Machine, Ownership, Plan, Verb
 from azbatch.workspace.names import BLOB_ZONE, Names
@@ -65,7 +65,7 @@ def test_an_option_is_made_kept_and_taken_back(options: dict[str, Any], more: se
     assert codes(planned(away), Verb.CREATE) == set()
     # Once it is gone the ledger forgets it, so that it is not taken for chosen.
     gone = replace(away, found={**applied(away).found, **{i.lower(): None for i in _ids(more, first)}})
-    assert set(plan.tidied(gone, design.design(gone))) & more == set()
+    assert set(ledger.tidied(gone, design.design(gone))) & more == set()
 
 
 def _ids(wanted: set[str], start: Facts) -> list[str]:
@@ -196,7 +196,7 @@ def test_another_head_node_gives_back_the_identity_of_the_first() -> None:
     moved = with_subnets(replace(asked(first, head_node="desk"), machines=(start.machines[0], on)))
     made = planned(moved)
     assert codes(made, Verb.REMOVE) == {"hi=head"}
-    assert not [code for code in plan.to_be_written(moved, made) if code == "hi=desk"]
+    assert not [code for code in ledger.to_be_written(moved, made) if code == "hi=desk"]
 
 
 def test_a_principal_that_is_not_known_yet_is_said_in_words() -> None:
@@ -235,19 +235,33 @@ def test_the_registry_of_an_earlier_enable_is_remembered() -> None:
     registry = {"id": f"{GROUP}/providers/Microsoft.ContainerRegistry/registries/images", "name": "images"}
     there = enabled()
     given = applied(asked(replace(there, registry=registry), image_registry="images"))
-    known = with_subnets(replace(asked(given, image_registry=None), registry=None, pulls_from=registry))
+    known = with_subnets(replace(asked(given, image_registry=None), registry=None, pulls_from=(registry,)))
     assert planned(known).empty
     assert codes(planned(asked(known, image_registry="none")), Verb.REMOVE) == {"a7"}
     assert "a7" in codes(plan.removal(known, design.every(known)), Verb.REMOVE)
     other = {"id": f"{registry['id']}2", "name": "images2"}
-    changed = planned(asked(replace(known, registry=other), image_registry="images2"))
+    moving = asked(replace(known, registry=other), image_registry="images2")
+    changed = planned(moving)
     work = [one for one in changed.changes if one.verb is not Verb.KEEP]
     assert [one.verb for one in work] == [Verb.CREATE, Verb.REMOVE]
     assert [one.wanted.id.split("/providers/Microsoft.Auth")[0] for one in work] == [other["id"], registry["id"]]
-    unseen = replace(known, pulls_from=None)
-    assert [one.code for one in preflight.unseen(unseen)] == ["RegistryUnseen"]
-    assert preflight.unseen(asked(unseen, image_registry="none")) == []
-    assert "a7" in plan.tidied(unseen, design.design(unseen)), "not forgotten while it may be there"
+    meanwhile, then = ledger.before(moving, changed), ledger.after(moving, design.design(moving))
+    assert ledger.read_registries({"tags": meanwhile}) == (registry["id"], other["id"]), "both, until the first is gone"
+    assert ledger.read_registries({"tags": then}) == (other["id"],)
+    assert ledger.REGISTRIES_TAG not in ledger.after(moving, design.design(asked(known, image_registry="none")))
+
+
+def test_registries_whose_ids_no_tag_holds_are_refused_before_anything_is_made() -> None:
+    """Two of the longest ids do not fit into 256 characters; one does."""
+    long = {"id": f"{GROUP}{'x' * 87}/providers/Microsoft.ContainerRegistry/registries/{'r' * 49}", "name": "r"}
+    one, two = ({**long, "id": f"{long['id']}{number}"} for number in (1, 2))
+    first = asked(replace(enabled(), registry=one), image_registry=str(one["id"]))
+    held = ledger.before(first, planned(first))
+    assert ledger.read_registries({"tags": held}) == (one["id"],)
+    assert all(len(value) <= ledger.MOST for value in held.values())
+    second = asked(replace(first, registry=two, pulls_from=(one,)), image_registry=str(two["id"]))
+    with pytest.raises(ConfigurationError, match="--image-registry none first"):
+        ledger.before(second, planned(second))
 
 
 # What is in the way

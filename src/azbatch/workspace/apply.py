@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import queue
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
 from azbatch.errors import AzbatchError
-from azbatch.workspace import parts
+from azbatch.workspace import ledger, parts
 from azbatch.workspace.compare import cleaned, differences, merged, resolved
 from azbatch.workspace.gather import RESOURCES_API
 from azbatch.workspace.model import Body, Change, Facts, Ownership, Plan, Verb
 from azbatch.workspace.names import Names
-from azbatch.workspace.plan import LEDGER_TAG
 from azbatch.workspace.ports import Arm
 
 THREADS = 16
@@ -58,12 +57,15 @@ def ready(plan: Plan, done: set[str], begun: set[str]) -> list[Change]:
     return found
 
 
-def write_ledger(arm: Arm, names: Names, group: Body, codes: Sequence[str]) -> None:
-    """The resource group's ledger tag: set, or taken away where there is nothing left to remember."""
-    tags = {name: value for name, value in (group.get("tags") or {}).items() if name != LEDGER_TAG}
-    if codes:
-        tags[LEDGER_TAG] = ",".join(codes)
-    if tags != (group.get("tags") or {}):
+def write_ledger(arm: Arm, names: Names, memory: Mapping[str, str]) -> None:
+    """The resource group's tags of the ledger: set, or taken away where there is nothing left to remember.
+
+    A group's tags are replaced whole, so its others are read right before: they may have changed since the plan.
+    """
+    held = (arm.get(names.group, RESOURCES_API) or {}).get("tags") or {}
+    tags = {name: value for name, value in held.items() if name not in {ledger.CODES_TAG, ledger.REGISTRIES_TAG}}
+    tags |= memory
+    if tags != held:
         arm.patch(names.group, RESOURCES_API, {"tags": tags})
 
 

@@ -24,7 +24,7 @@ class Chosen:
 
 
 def chosen(facts: Facts, names: Names) -> Chosen:
-    """What was asked for; what was not is as the ledger, or the assignment of the registry, tells."""
+    """What was asked for; what was not is as the ledger tells."""
     asked, ledger = facts.options, facts.ledger
     # Without a zone of ours, though the rest was made: DNS is managed elsewhere.
     elsewhere = "pe" in ledger and "zo" not in ledger and facts.found.get(names.zone.lower()) is None
@@ -32,7 +32,7 @@ def chosen(facts: Facts, names: Names) -> Chosen:
         nat_gateway="ng" in ledger if asked.way_out is None else asked.way_out == NAT_GATEWAY,
         storage_endpoint="ps" in ledger if asked.storage_private_endpoint is None else asked.storage_private_endpoint,
         central_dns=elsewhere if asked.central_dns is None else asked.central_dns,
-        registry=facts.pulls_from if asked.image_registry is None else facts.registry,
+        registry=facts.registry if asked.image_registry is not None else next(reversed(facts.pulls_from), None),
     )
 
 

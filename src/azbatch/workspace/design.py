@@ -182,8 +182,8 @@ def every(facts: Facts) -> tuple[Wanted, ...]:
         wanted += ways.storage_endpoint(names, at, storage, central_dns=False)
         wanted += access.node_identity(names, facts.location, storage, facts.registry, tags(names))
         wanted += access.roles(names, "", tuple(one.id for one in machines), storage, who)
-    if facts.pulls_from is not None:
-        wanted += access.node_identity(names, facts.location, stores[0], facts.pulls_from, tags(names))
+    for registry in facts.pulls_from:
+        wanted += access.node_identity(names, facts.location, stores[0], registry, tags(names))
     for network in facts.networks:
         wanted += _dns(names, network)
     if not facts.networks:

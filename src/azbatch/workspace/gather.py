@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import Any
 
 from azbatch.errors import ConfigurationError, ServiceError
-from azbatch.workspace import choices, design, plan, ranges
+from azbatch.workspace import choices, design, ledger, plan, ranges
 from azbatch.workspace.model import Body, Facts, Machine, Network, Options, Ownership, Rights, Subnet
 from azbatch.workspace.names import Names
 from azbatch.workspace.ports import Arm
@@ -80,7 +80,7 @@ class Gatherer:
         faults = _malformed(self._options)
         group = self._group()
         with ThreadPoolExecutor(THREADS) as threads:
-            asked = {name: threads.submit(ask) for name, ask in self._questions(registry=not faults)}
+            asked = {name: threads.submit(ask) for name, ask in self._questions(group, registry=not faults)}
             told: dict[str, Any] = {}
             for name, future in asked.items():
                 try:
@@ -148,7 +148,7 @@ class Gatherer:
             )
         return group
 
-    def _questions(self, *, registry: bool) -> Iterator[tuple[str, Callable[[], Any]]]:
+    def _questions(self, group: Body, *, registry: bool) -> Iterator[tuple[str, Callable[[], Any]]]:
         names, arm = self._names, self._arm
         inside = f"{names.group}/providers"
 
@@ -168,8 +168,16 @@ class Gatherer:
         yield "assignments", listing(f"{names.scope}/providers/Microsoft.Authorization/roleAssignments", ROLES_API)
         yield "providers", listing(f"{names.scope}/providers", RESOURCES_API)
         yield "accounts", listing(f"{names.scope}/providers/Microsoft.Batch/batchAccounts", BATCH_API)
+        for id in self._elsewhere(group):
+            yield id, listing(f"{id}/providers/Microsoft.Authorization/permissions", ROLES_API)
         if registry:
             yield "registry", self._registry
+
+    def _elsewhere(self, group: Body) -> list[str]:
+        """Ids of the registries in other subscriptions, whose rights are not those of this one."""
+        asked = self._options.image_registry or ""
+        ids = {id.lower(): id for id in (*ledger.read_registries(group), *([asked] if asked.startswith("/") else ()))}
+        return [id for key, id in ids.items() if not key.startswith(f"{self._names.scope.lower()}/")]
 
     def _registry(self) -> Body | None:
         wanted = self._options.image_registry
@@ -230,12 +238,16 @@ class Gatherer:
             ),
             machines=tuple(_machine(one, places) for one in told["machines"]),
             locks=tuple({str(one["id"]).lower(): one for one in (*told["locks"], *told["all locks"])}.values()),
-            rights=(*_rights(names.group, told["group rights"]), *_rights(names.scope, told["rights"])),
+            rights=(
+                *_rights(names.group, told["group rights"]),
+                *_rights(names.scope, told["rights"]),
+                *(one for id in self._elsewhere(group) for one in _rights(id, told[id])),
+            ),
             providers={str(one.get("namespace")): str(one.get("registrationState")) for one in told["providers"]},
             policies=tuple(expanded),
-            ledger=plan.read_ledger(group),
+            ledger=ledger.read_codes(group),
             registry=told.get("registry"),
-            pulls_from=_pulls_from(names, told["assignments"]),
+            pulls_from=tuple({"id": id, "name": id.rpartition("/")[2]} for id in ledger.read_registries(group)),
             head_principal=_head_principal(names, told["assignments"]),
             faults=tuple(faults),
             interfaces=tuple(told["cards"]),
@@ -315,15 +327,6 @@ def _head_principal(names: Names, assignments: list[Body]) -> str | None:
     id = names.assignment(names.group, "a1").lower()
     found = next((one for one in assignments if str(one["id"]).lower() == id), None)
     return None if found is None else str((found.get("properties") or {}).get("principalId"))
-
-
-def _pulls_from(names: Names, assignments: list[Body]) -> Body | None:
-    """The registry that an earlier enable lets the nodes pull from: our assignment's name tells its scope."""
-    for one in assignments:
-        scope = str(one["id"]).partition("/providers/Microsoft.Authorization/")[0]
-        if REGISTRIES.lower() in scope.lower() and names.assignment(scope, "a7").lower() == str(one["id"]).lower():
-            return {"id": scope, "name": scope.rpartition("/")[2]}
-    return None
 
 
 def _subnets(names: Names, networks: list[Body]) -> list[Body]:

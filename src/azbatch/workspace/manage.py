@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from azbatch.errors import AzbatchError, ConfigurationError
-from azbatch.workspace import apply, design, doctor, plan, preflight
+from azbatch.workspace import apply, design, doctor, ledger, plan, preflight
 from azbatch.workspace.gather import BATCH_API, Gatherer
 from azbatch.workspace.model import Facts, Finding, Options, Plan, Verb, Wanted
 from azbatch.workspace.ports import Arm
@@ -24,7 +24,7 @@ class Looked:
     @property
     def untidy(self) -> bool:
         """Whether the ledger tells of what is neither wanted nor there: an enable ended before it could say so."""
-        return self.plan.empty and plan.tidied(self.facts, self.wanted) != self.facts.ledger
+        return self.plan.empty and ledger.after(self.facts, self.wanted) != ledger.before(self.facts, Plan(changes=()))
 
     @property
     def fatal(self) -> tuple[Finding, ...]:
@@ -44,7 +44,7 @@ def enable(arm: Arm, looked: Looked, tell: apply.Tell) -> Looked:
     if looked.fatal:
         raise ConfigurationError([f"{one.sentence} {one.remedy}" for one in looked.fatal])
     names = design.names_of(looked.facts)
-    apply.write_ledger(arm, names, looked.facts.group, plan.to_be_written(looked.facts, looked.plan))
+    apply.write_ledger(arm, names, ledger.before(looked.facts, looked.plan))
     apply.carry_out(arm, looked.plan, looked.facts, tell)
     again = look(arm, looked.facts.options)
     if not again.plan.empty:
@@ -52,7 +52,7 @@ def enable(arm: Arm, looked: Looked, tell: apply.Tell) -> Looked:
         raise AzbatchError(
             f"Some things are not yet as planned ({left}): somebody else may be at work; run the command again."
         )
-    apply.write_ledger(arm, names, again.facts.group, plan.tidied(again.facts, again.wanted))
+    apply.write_ledger(arm, names, ledger.after(again.facts, again.wanted))
     return again
 
 
@@ -146,5 +146,5 @@ def disable(
         raise AzbatchError(
             f"Some things are still there ({left}): somebody else may be at work; run the command again."
         )
-    apply.write_ledger(arm, names, again.facts.group, ())
+    apply.write_ledger(arm, names, {})
     return again

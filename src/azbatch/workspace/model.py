@@ -97,7 +97,7 @@ class Facts:
     quotas: Mapping[str, int | None] = field(default_factory=dict)  # batchAccounts, cores per family, ...
     policies: tuple[Body, ...] = ()  # assignments in force, their definitions expanded under "definition"
     registry: Body | None = None  # the one asked for
-    pulls_from: Body | None = None  # the one whose images an earlier enable lets the nodes pull
+    pulls_from: tuple[Body, ...] = ()  # those whose images earlier enables let the nodes pull; the last one is chosen
     head_principal: str | None = None  # whom an earlier enable made the head node
     faults: tuple[str, ...] = ()  # of what was asked for, found while reading
     account_name_available: bool = True

@@ -6,9 +6,8 @@ from collections.abc import Collection, Iterable, Sequence
 
 from azbatch.workspace.compare import differences, foreign, resolved
 from azbatch.workspace.design import TAG
-from azbatch.workspace.model import Body, Change, Facts, Finding, Ownership, Plan, Verb, Wanted
+from azbatch.workspace.model import Change, Facts, Finding, Ownership, Plan, Verb, Wanted
 
-LEDGER_TAG = "azbatch-ledger"
 _REMEDIES = {
     "zb": "Say --central-dns and make the storage's record in that zone, or leave --storage-private-endpoint out.",
 }
@@ -25,17 +24,6 @@ def former(facts: Facts, wanted: Sequence[Wanted], every: Iterable[Wanted]) -> l
     """Of `every` thing an enable may have made: what the ledger tells of, and the design has no more."""
     kept = {(one.code, one.id.lower()) for one in wanted}
     return [one for one in every if one.code in facts.ledger and (one.code, one.id.lower()) not in kept]
-
-
-def tidied(facts: Facts, wanted: Iterable[Wanted]) -> tuple[str, ...]:
-    """The ledger without what is neither wanted nor there any more; for when nothing is left to do."""
-    codes = {one.code for one in wanted}
-    return tuple(code for code in facts.ledger if code in codes or (code == "a7" and pulls_unseen(facts)))
-
-
-def pulls_unseen(facts: Facts) -> bool:
-    """Whether the nodes may pull from a registry that was not found: in another subscription, or gone."""
-    return "a7" in facts.ledger and facts.pulls_from is None
 
 
 def _change(facts: Facts, one: Wanted, ours: Collection[str]) -> Change:
@@ -100,24 +88,3 @@ def removal(facts: Facts, wanted: Sequence[Wanted]) -> Plan:
         elif is_ours(facts, one):
             changes.append(Change(verb=Verb.REMOVE, wanted=one))
     return Plan(changes=tuple(changes))
-
-
-def to_be_written(facts: Facts, made: Plan) -> tuple[str, ...]:
-    """The codes the ledger must hold before the plan is carried out: all it held, and all that will be made.
-
-    What our tags say is ours comes in too, so that a ledger that somebody wiped is whole again.
-    """
-    new = [
-        change.wanted.code
-        for change in made.changes
-        if change.verb is Verb.CREATE
-        or (change.verb is Verb.UPDATE and change.wanted.ownership is Ownership.PART)
-        or (change.verb is not Verb.REMOVE and change.wanted.ownership is Ownership.OWNED)
-    ]
-    return tuple(sorted({*facts.ledger, *new}))
-
-
-def read_ledger(group: Body) -> tuple[str, ...]:
-    """The codes in the resource group's ledger tag."""
-    text = str((group.get("tags") or {}).get(LEDGER_TAG, ""))
-    return tuple(code for code in text.split(",") if code)

@@ -10,7 +10,7 @@ from azbatch.workspace import ranges
 from azbatch.workspace.compare import resolved
 from azbatch.workspace.design import head_node, workspace_subnet
 from azbatch.workspace.model import Change, Facts, Finding, Ownership, Plan, Rights, Verb, Wanted
-from azbatch.workspace.plan import pulls_unseen, strangers
+from azbatch.workspace.plan import strangers
 
 NEEDED_PROVIDERS = (
     "Microsoft.Batch",
@@ -61,14 +61,7 @@ def preflight(facts: Facts, plan: Plan, wanted: Sequence[Wanted]) -> list[Findin
 def unseen(facts: Facts) -> list[Finding]:
     """For a removal: what the caller may not even read would be left there, and nobody told."""
     actions = sorted({(f"{kind_of(id)}/read", id.split("/providers/")[0]) for id in facts.unreadable})
-    elsewhere = Finding(
-        code="RegistryUnseen",
-        subject="image registry",
-        sentence="The nodes may pull images from a registry that is not in this subscription, or is gone.",
-        remedy="Name it with --image-registry as at enable, or say --image-registry none where it is gone.",
-    )
-    named = facts.options.image_registry is not None
-    return [*([elsewhere] if pulls_unseen(facts) and not named else ())] + [
+    return [
         Finding(
             code="MissingRight",
             subject=scope,
