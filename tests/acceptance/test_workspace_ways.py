@@ -474,13 +474,14 @@ def test_central_dns_is_remembered_and_tells_the_storages_record(place: Place) -
 
 @pytest.mark.parametrize("registry", ["absent", "bad.azurecr.io"])
 def test_one_fault_does_not_hide_another(place: Place, registry: str) -> None:
-    """A bad registry and a wrong head node are told together; a doctor tells them too, a disable needs neither."""
+    """A bad registry, range and head node are told together; a doctor tells them too, a disable needs none of them."""
+    bad = ("--image-registry", registry, "--head-node", "nobody", "--address-space", "10.0.0.1/22")
     for command in ("plan", "enable", "status", "doctor"):
-        told = run(place, command, "--image-registry", registry, "--head-node", "nobody", head=False)
+        told = run(place, command, *bad, head=False)
         assert isinstance(told.exception, ConfigurationError)
-        assert len(told.exception.faults) == 2, told.exception.faults
-        assert registry in str(told.exception)
-        assert "no machine 'nobody'" in str(told.exception)
+        assert len(told.exception.faults) == 3, told.exception.faults
+        for word in (registry, "no machine 'nobody'", "host bits"):
+            assert word in str(told.exception)
     assert run(place, "disable", "--yes", "--image-registry", registry, head=False).exit_code == 0
 
 

@@ -160,6 +160,23 @@ def test_the_template_hangs_the_gateway_on_its_subnet() -> None:
     assert NAMES.nat_gateway not in text, "what goes is not deployed"
 
 
+def test_a_difference_names_resources_and_not_their_whole_ids() -> None:
+    """Ids are long; the name at their end says which."""
+    there = applied(facts())
+    storage = {"id": STORAGE, "name": "labdata", "properties": {"networkAcls": {"virtualNetworkRules": []}}}
+    network = there.found[NAMES.network.lower()] or {}
+    subnets = [{**network["properties"]["subnets"][0], "properties": {}}, network["properties"]["subnets"][1]]
+    body = {**network, "properties": {**network["properties"], "subnets": subnets}}
+    text = "\n".join(
+        words.lines(
+            planned(replace(there, found={**there.found, STORAGE.lower(): storage, NAMES.network.lower(): body}))
+        )
+    )
+    assert "virtualNetworkRules[default]: nothing -> default" in text
+    assert "subnets[default].networkSecurityGroup: nothing -> z-lab-batch-nsg" in text.replace("properties.", "")
+    assert "/subscriptions/" not in text
+
+
 # The head node
 
 

@@ -175,7 +175,9 @@ def every(facts: Facts) -> tuple[Wanted, ...]:
         who = f"the head node {head_node(facts).name}"
     except ConfigurationError:
         who = "the head node"
-    subnet = Subnet(id=f"{names.group}/none", name="of the head node", prefix="10.0.0.0/24", taken=0)
+    endpoint = (facts.found.get(names.account_endpoint.lower()) or {}).get("properties") or {}
+    place = str((endpoint.get("subnet") or {}).get("id") or f"{names.group}/none")
+    subnet = Subnet(id=place, name=place.rpartition("/")[2], prefix="10.0.0.0/24", taken=0)
     wanted: list[Wanted] = [*_account(names, facts.location, subnet), *ways.way_out(names, at)]
     for storage in stores:
         wanted += _network(names, facts.location, space, storage, by_endpoint=False)

@@ -45,13 +45,10 @@ def _nameless(options: Options) -> list[str]:
 def _malformed(options: Options) -> list[str]:
     """Faults that leave the workspace to be read: told with those that only Azure knows."""
     faults = []
-    registry = options.image_registry
-    if registry not in {None, choices.NONE} and not re.fullmatch(
-        rf"[A-Za-z0-9]{{5,50}}|/.*/{REGISTRIES}/[A-Za-z0-9]{{5,50}}", str(registry)
-    ):
+    if not _registry_is_one(options.image_registry):
         faults.append(
-            f"'{registry}' is no container registry: give --image-registry its name (5 to 50 letters and digits, "
-            f"without .azurecr.io), its whole resource id, or none."
+            f"'{options.image_registry}' is no container registry: give --image-registry its name (5 to 50 letters and "
+            f"digits, without .azurecr.io), its whole resource id, or none."
         )
     if options.way_out not in {None, *choices.WAYS_OUT}:
         faults.append(f"'{options.way_out}' is no way out: give --way-out {' or '.join(choices.WAYS_OUT)}.")
@@ -61,6 +58,12 @@ def _malformed(options: Options) -> list[str]:
         except ConfigurationError as error:
             faults += error.faults
     return faults
+
+
+def _registry_is_one(text: str | None) -> bool:
+    """Whether it is a registry's name or id, or a word for none."""
+    name = r"[A-Za-z0-9]{5,50}"
+    return text is None or text == choices.NONE or bool(re.fullmatch(rf"{name}|/.*/{REGISTRIES}/{name}", text))
 
 
 class Gatherer:
@@ -80,7 +83,7 @@ class Gatherer:
         faults = _malformed(self._options)
         group = self._group()
         with ThreadPoolExecutor(THREADS) as threads:
-            asked = {name: threads.submit(ask) for name, ask in self._questions(group, registry=not faults)}
+            asked = {name: threads.submit(ask) for name, ask in self._questions(group)}
             told: dict[str, Any] = {}
             for name, future in asked.items():
                 try:
@@ -148,7 +151,7 @@ class Gatherer:
             )
         return group
 
-    def _questions(self, group: Body, *, registry: bool) -> Iterator[tuple[str, Callable[[], Any]]]:
+    def _questions(self, group: Body) -> Iterator[tuple[str, Callable[[], Any]]]:
         names, arm = self._names, self._arm
         inside = f"{names.group}/providers"
 
@@ -170,7 +173,7 @@ class Gatherer:
         yield "accounts", listing(f"{names.scope}/providers/Microsoft.Batch/batchAccounts", BATCH_API)
         for id in self._elsewhere(group):
             yield id, listing(f"{id}/providers/Microsoft.Authorization/permissions", ROLES_API)
-        if registry:
+        if _registry_is_one(self._options.image_registry):
             yield "registry", self._registry
 
     def _elsewhere(self, group: Body) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -18,7 +19,8 @@ def lines(plan: Plan, *, kept: bool = False) -> Iterator[str]:
             continue
         yield f"  {MARK[change.verb]} {change.wanted.sentence}  [{change.wanted.id.rsplit('/', 1)[1]}]"
         for one in change.differences:
-            yield f"      {one.path}: {_brief(one.found)} -> {_brief(one.wanted)}"
+            path = re.sub(r"\[/[^\]]*/", "[", one.path)
+            yield f"      {path}: {_brief(one.found)} -> {_brief(one.wanted)}"
         for name in change.foreign:
             yield f"      not ours, left alone: {name}"
 
@@ -27,8 +29,13 @@ def _brief(value: Any) -> str:
     if isinstance(value, Mapping):
         if "$reference" in value:
             return f"that of {value['$reference'].rsplit('/', 1)[1]}"
-        return str(value.get("name") or value.get("id") or "...")
-    return "nothing" if value is None else str(value)
+        return _last(str(value.get("name") or value.get("id") or value.get("type") or "..."))
+    return "nothing" if value is None else _last(str(value))
+
+
+def _last(text: str) -> str:
+    """The name at the end of a resource id; other texts as they are."""
+    return text.rpartition("/")[2] if text.startswith("/subscriptions/") else text
 
 
 def summary(plan: Plan) -> str:
