@@ -126,9 +126,14 @@ def test_killed_at_any_write_of_a_change_it_converges(place: Place) -> None:
         assert place.dump() == enabled, f"after deaths at write {writes}"
         writes += 1
     assert writes > 8
-    on.enable()
-    _dying(place, 9, Place.disable)
+    # From nothing to everything and back, dying again and again on the way.
     place.disable()
+    assert place.dump() == before
+    while _dying(on, 9, Place.enable):
+        pass
+    assert place.look().plan.empty
+    while _dying(place, 9, Place.disable):
+        pass
     assert place.dump() == before
 
 

@@ -177,6 +177,22 @@ def test_a_difference_names_resources_and_not_their_whole_ids() -> None:
     assert "/subscriptions/" not in text
 
 
+def test_a_policy_against_public_addresses_is_told_before_anything_is_made() -> None:
+    """Many organisations have one; without a way out it stands in nobody's way."""
+    rule = {"if": {"field": "type", "equals": "Microsoft.Network/publicIPAddresses"}, "then": {"effect": "deny"}}
+    policy = {
+        "id": f"{GROUP}/providers/Microsoft.Authorization/policyAssignments/p",
+        "properties": {"displayName": "No public addresses"},
+        "definition": {"properties": {"policyRule": rule}},
+    }
+    start = facts(policies=(policy,))
+    assert preflight.preflight(start, planned(start), ()) == []
+    wanting = asked(start, way_out="nat-gateway")
+    (found,) = preflight.preflight(wanting, planned(wanting), ())
+    assert found.fatal
+    assert "The policy 'No public addresses' denies Microsoft.Network/publicIPAddresses" in found.sentence
+
+
 # The head node
 
 
