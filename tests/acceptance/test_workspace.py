@@ -67,6 +67,7 @@ class Place:
 
 
 CLIENTS: list[ArmClient] = []
+OWNERS: dict[str, ArmClient] = {}  # one for all workspaces of an emulator, by its address
 
 
 def client(url: str, who: Any = None) -> ArmClient:
@@ -99,6 +100,7 @@ def emulator() -> Iterator[Emulator]:
         os.environ.update(running.environment())
         credentials.entra.cache_clear()
         yield running
+        OWNERS.clear()
         while CLIENTS:
             CLIENTS.pop().close()
     os.environ.clear()
@@ -115,7 +117,8 @@ def place(emulator: Emulator, request: pytest.FixtureRequest) -> Place:
 def make(emulator: Emulator, name: str) -> Place:
     made = emulator.control("workspace", name=name)
     options = Options(subscription=made["subscription"], workspace=name, head_node=f"{name}-head")
-    return Place(emulator, name, made["subscription"], made["storage_account"], options, client(emulator.https_url))
+    owner = OWNERS.get(emulator.https_url) or OWNERS.setdefault(emulator.https_url, client(emulator.https_url))
+    return Place(emulator, name, made["subscription"], made["storage_account"], options, owner)
 
 
 def test_enable_is_whole_and_disable_leaves_nothing(place: Place) -> None:
@@ -168,12 +171,12 @@ class Killed(AzbatchError):
 
 
 class Mortal(ArmClient):
-    """Dies right after its n-th write was sent."""
+    """Dies right after its n-th write was sent. It lives on another's connections: handshakes took most of the time."""
 
-    def __init__(self, url: str, writes: int) -> None:
-        super().__init__(url)
+    def __init__(self, other: ArmClient, writes: int) -> None:
+        super().__init__(other.url)
+        self._client = other._connected()
         self.left = writes
-        CLIENTS.append(self)
 
     def _send(self, method: str, address: str, *args: Any, **options: Any) -> Any:
         if self.left <= 0:
@@ -185,7 +188,7 @@ class Mortal(ArmClient):
 
 def _dying(place: Place, writes: int, work: Callable[[Place], object]) -> bool:
     """Whether the work was cut off by death after that many writes."""
-    mortal = replace(place, arm=Mortal(place.emulator.https_url, writes))
+    mortal = replace(place, arm=Mortal(place.arm, writes))
     try:
         work(mortal)
     except AzbatchError:
