@@ -23,7 +23,7 @@ from azbatch.azure import credentials
 from azbatch.azure.arm import ArmClient
 from azbatch.cli import cli
 from azbatch.errors import AzbatchError, ConfigurationError, ServiceError
-from azbatch.workspace import design, manage
+from azbatch.workspace import design, manage, records
 from azbatch.workspace.model import Options, Verb
 from azbatch_emulator import Emulator
 from tests.contract.sdk import MACHINE
@@ -142,9 +142,9 @@ def test_records_of_central_dns_are_told_once_they_are_known(place: Place) -> No
     done = CliRunner().invoke(cli, ["workspace", "enable", "--yes", "--central-dns", *common])
     assert done.exit_code == 0, done.output
     looked = manage.look(place.arm, replace(place.options, central_dns=True))
-    records = design.dns_records(looked.facts)
-    assert len(records) == 2
-    for one in records:
+    told_of = records.dns_records(looked.facts)
+    assert len(told_of) == 2
+    for one in told_of:
         told = f"Record to make: {one['name']}.{one['zone']} A {one['address']}"
         assert done.output.count(told) == 1
     place.disable()

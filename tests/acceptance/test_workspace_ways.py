@@ -621,6 +621,38 @@ def test_pools_are_told_before_the_question(place: Place) -> None:
     assert run(place, "disable", "--yes").exit_code == 0
 
 
+def test_what_hangs_on_ours_is_told_before_a_removal(place: Place, network: Any) -> None:
+    """A subnet of the owner's on our gateway, security group and endpoint policy, a hub linked to our zone: all told,
+    nothing taken; without them the same command takes all."""
+    before = place.dump()
+    names = design.names_of(choosing(place, way_out="nat-gateway").enable().facts)
+    hub = f"{names.group}/providers/Microsoft.Network/virtualNetworks/hub"
+    uses = {
+        "natGateway": {"id": names.nat_gateway},
+        "networkSecurityGroup": {"id": names.security_group},
+        "serviceEndpointPolicies": [{"id": names.storage_policy}],
+        "serviceEndpoints": [{"service": "Microsoft.Storage"}],
+    }
+    subnet = {"name": "s", "properties": {"addressPrefix": "192.168.5.0/24", **uses}}
+    space = {"addressSpace": {"addressPrefixes": ["192.168.5.0/24"]}, "subnets": [subnet]}
+    network.virtual_networks.begin_create_or_update(place.name, "hub", {"location": "westeurope", "properties": space})
+    link = f"{names.zone}/virtualNetworkLinks/hub"
+    body = {"location": "global", "properties": {"virtualNetwork": {"id": hub}, "registrationEnabled": False}}
+    place.arm.put(link, "2024-06-01", body)
+    whole = place.dump()
+    told = run(place, "disable", "--yes", head=False)
+    assert isinstance(told.exception, ConfigurationError)
+    assert len(told.exception.faults) == 4, told.exception.faults
+    assert sum("is used by hub/s" in fault for fault in told.exception.faults) == 3
+    assert "The network link hub hangs on a DNS zone" in told.exception.faults[-1]
+    assert place.dump() == whole
+    assert run(place, "status", head=False).exit_code == 0
+    place.arm.delete(link, "2024-06-01")
+    place.arm.delete(hub, NETWORK)
+    assert run(place, "disable", "--yes", head=False).exit_code == 0
+    assert place.dump() == before
+
+
 def test_a_template_that_cannot_be_written_is_one_sentence(place: Place, tmp_path: Path) -> None:
     """No such folder, a folder, a full disk, a name too long, no name: told in a sentence; a file that was there stays
     as it was."""

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from azbatch.errors import ConfigurationError
-from azbatch.workspace import compare, cost, design, doctor_ways, ledger, plan, preflight, template, words
+from azbatch.workspace import compare, cost, design, doctor_ways, ledger, plan, preflight, residents, template, words
 from azbatch.workspace.apply import ready
 from azbatch.workspace.model import Difference, Facts, Machine, Ownership, Plan, Verb
 from azbatch.workspace.names import BLOB_ZONE, Names
@@ -353,8 +353,36 @@ def test_what_others_put_into_the_network_is_told_before_anything_goes() -> None
     )
     body = {**network, "properties": {**network["properties"], "subnets": subnets}}
     held = replace(there, found={**there.found, NAMES.network.lower(): body, NAMES.node_endpoint.lower(): endpoint})
-    found = preflight.residents(held, plan.removal(held, design.every(held)))
+    found = residents.residents(held, plan.removal(held, design.every(held)), [])
     assert [one.sentence.split()[3] for one in found] == ["vm"]
+
+
+def test_what_others_hang_on_what_is_ours_is_told_before_anything_goes() -> None:
+    """Their subnet on our gateway or group, their link on our zone; our own subnets and links are no strangers."""
+    there = enabled(way_out="nat-gateway")
+    theirs = {"id": f"{GROUP}/providers/Microsoft.Network/virtualNetworks/hub/subnets/s"}
+    links = [{"id": one} for one in (NAMES.zone_link(NAMES.network), f"{NAMES.zone}/virtualNetworkLinks/hub")]
+
+    def used(id: str, *users: dict[str, str], **more: Any) -> Facts:
+        body = compare.merged({"properties": {"subnets": list(users), **more}}, there.found[id.lower()])
+        return replace(there, found={**there.found, id.lower(): body})
+
+    ours = {"id": NAMES.nodes_subnet}
+    cases = [
+        (used(NAMES.nat_gateway, ours), links[:1], []),
+        (used(NAMES.nat_gateway, ours, theirs), [], ["lab-batch-nat is used by hub/s"]),
+        (used(NAMES.security_group, theirs), [], ["z-lab-batch-nsg is used by hub/s"]),
+        (used(NAMES.nat_address, natGateway={"id": NAMES.nat_gateway}), [], []),
+        (
+            used(NAMES.nat_address, natGateway={"id": f"{NAMES.nat_gateway}2"}),
+            [],
+            ["lab-batch-nat-ip is used by lab-b"],
+        ),
+        (there, links, ["The network link hub hangs on a DNS zone"]),
+    ]
+    for facts_, given, expected in cases:
+        found = residents.residents(facts_, plan.removal(facts_, design.every(facts_)), given)
+        assert [one.sentence[: len(text)] for one, text in zip(found, expected, strict=True)] == expected
 
 
 # Comparing

@@ -140,10 +140,10 @@ def _show(looked: Looked, *, findings: bool = True) -> None:
 
 
 def _show_records(looked: Looked) -> None:
-    from azbatch.workspace import choices, design
+    from azbatch.workspace import choices, design, records
 
     if choices.chosen(looked.facts, design.names_of(looked.facts)).central_dns:
-        for record in design.dns_records(looked.facts):
+        for record in records.dns_records(looked.facts):
             click.echo(f"Record to make: {record['name']}.{record['zone']} {record['type']} {record['address']}")
 
 

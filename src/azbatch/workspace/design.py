@@ -6,7 +6,7 @@ without public IP addresses"; "Virtual network service endpoint policies for Azu
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable
 from ipaddress import IPv4Network
 from typing import Any
 
@@ -14,7 +14,7 @@ from azbatch.errors import ConfigurationError
 from azbatch.workspace import access, ranges, ways
 from azbatch.workspace.choices import chosen, switched_on
 from azbatch.workspace.model import Body, Facts, Machine, Network, Ownership, Subnet, Wanted, reference
-from azbatch.workspace.names import BLOB_ZONE, ZONE, Names
+from azbatch.workspace.names import ZONE, Names
 
 NETWORK_API, BATCH_API, DNS_API, STORAGE_API = "2024-05-01", "2024-07-01", "2024-06-01", "2023-05-01"
 TAG, VERSION_TAG, VERSION = "azbatch-workspace", "azbatch-version", "1"
@@ -326,7 +326,7 @@ def _account(names: Names, location: str, subnet: Subnet) -> list[Wanted]:
 
 
 def _dns(names: Names, network: Network | None) -> list[Wanted]:
-    """The zone with its links and records; with central DNS the records are for its owner to make (`dns_records`)."""
+    """The zone with its links and records; with central DNS the records are for its owner to make (`records.py`)."""
 
     def link(code: str, target: str, needs: tuple[str, ...], what: str) -> Wanted:
         return Wanted(
@@ -366,39 +366,3 @@ def _dns(names: Names, network: Network | None) -> list[Wanted]:
         group("g1", names.account_endpoint, "the account"),
         group("g2", names.node_endpoint, "node management"),
     ]
-
-
-def dns_records(facts: Facts) -> list[Mapping[str, str]]:
-    """With central DNS: the records its owner has to make, once the endpoints are there."""
-    names = names_of(facts)
-    account = (facts.found.get(names.account.lower()) or {}).get("properties") or {}
-    found: list[Mapping[str, str]] = []
-    records = [
-        (names.account_endpoint, ZONE, str(account.get("accountEndpoint") or "").removesuffix(".batch.azure.com")),
-        (names.node_endpoint, ZONE, str(account.get("nodeManagementEndpoint") or "").removesuffix(".batch.azure.com")),
-    ]
-    if chosen(facts, names).storage_endpoint:
-        records.append((names.storage_endpoint, BLOB_ZONE, str(storage_account(facts).get("name"))))
-    for id, zone, name in records:
-        for address in endpoint_addresses(facts.found.get(id.lower()) or {}, facts.interfaces) if name else ():
-            found.append({"zone": zone, "type": "A", "name": name, "address": address})
-    return found
-
-
-def endpoint_addresses(endpoint: Body, interfaces: Iterable[Body]) -> list[str]:
-    """The private addresses of an endpoint, by its network interfaces.
-
-    Its own `customDnsConfigs`, where those may not be read, is empty once a DNS zone group keeps the records
-    (Source: REST, Private Endpoints).
-    """
-    properties = endpoint.get("properties") or {}
-    cards = {str(one.get("id", "")).lower() for one in properties.get("networkInterfaces") or ()}
-    found = [
-        str(inner["properties"]["privateIPAddress"])
-        for card in interfaces
-        if str(card.get("id", "")).lower() in cards
-        for inner in (card.get("properties") or {}).get("ipConfigurations") or ()
-        if (inner.get("properties") or {}).get("privateIPAddress")
-    ]
-    told = [str(text) for one in properties.get("customDnsConfigs") or () for text in one.get("ipAddresses") or ()]
-    return list(dict.fromkeys(found or told))

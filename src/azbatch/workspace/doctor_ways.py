@@ -6,10 +6,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from ipaddress import IPv4Address, IPv4Network
 
 from azbatch.workspace import ranges
-from azbatch.workspace.design import endpoint_addresses
 from azbatch.workspace.doctor import reaches
 from azbatch.workspace.model import Body, Finding
 from azbatch.workspace.names import BLOB_ZONE
+from azbatch.workspace.records import endpoint_addresses
 
 ENABLE = "Run azbatch workspace enable."
 Found = Mapping[str, Body | None]  # lower-case id -> body, None where it is gone or may not be read

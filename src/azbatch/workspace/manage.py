@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from azbatch.errors import AzbatchError, ConfigurationError
-from azbatch.workspace import apply, design, doctor, ledger, plan, preflight
+from azbatch.workspace import apply, design, doctor, ledger, plan, preflight, residents
 from azbatch.workspace.gather import BATCH_API, Gatherer
 from azbatch.workspace.model import Facts, Finding, Options, Plan, Verb, Wanted
 from azbatch.workspace.ports import Arm
@@ -83,7 +83,13 @@ def look_for_removal(arm: Arm, options: Options) -> Looked:
     facts = Gatherer(arm, options).facts(everything=True)
     wanted = design.every(facts)
     made = plan.removal(facts, wanted)
-    findings = (*preflight.preflight(facts, made, ()), *preflight.unseen(facts), *preflight.residents(facts, made))
+    zones = [one.wanted.id for one in made.changes if one.wanted.code in {"zo", "zb"}]
+    links = [one for zone in zones for one in arm.list(f"{zone}/virtualNetworkLinks", design.DNS_API)]
+    findings = (
+        *preflight.preflight(facts, made, ()),
+        *preflight.unseen(facts),
+        *residents.residents(facts, made, links),
+    )
     return Looked(facts=facts, wanted=wanted, plan=made, findings=findings)
 
 

@@ -217,31 +217,3 @@ def _gateway(facts: Facts, plan: Plan) -> Iterator[Finding]:
             sentence=f"The nodes' subnet has the NAT gateway {name}, not made by azbatch; a subnet has only one.",
             remedy="Say --way-out none and keep that one, or take it off the subnet first.",
         )
-
-
-def residents(facts: Facts, plan: Plan) -> list[Finding]:
-    """For a removal: what others put into the Batch network, which cannot go before that has."""
-    networks = [one.wanted for one in plan.changes if one.wanted.code == "vn"]
-    mine = {
-        str(card.get("id", "")).lower()
-        for change in plan.changes
-        for card in ((facts.found.get(change.wanted.id.lower()) or {}).get("properties") or {}).get("networkInterfaces")
-        or ()
-    }
-    found = []
-    for network in networks:
-        for subnet in ((facts.found.get(network.id.lower()) or {}).get("properties") or {}).get("subnets") or ():
-            for one in (subnet.get("properties") or {}).get("ipConfigurations") or ():
-                card, _, _ = str(one.get("id", "")).partition("/ipConfigurations/")
-                # Nodes of pools are no interfaces of the subscription: the pools tell of them.
-                if kind_of(card) == "Microsoft.Network/networkInterfaces" and card.lower() not in mine:
-                    found.append(
-                        Finding(
-                            code="InUse",
-                            subject=network.id,
-                            sentence=f"The network interface {card.rpartition('/')[2]} stands in the Batch network, "
-                            f"not put there by azbatch.",
-                            remedy="Delete it, or what it belongs to, first.",
-                        )
-                    )
-    return found

@@ -392,6 +392,22 @@ def _interface_gone(edit: Edit) -> tuple[Put | Delete, ...]:
     return ()
 
 
+def _policy(edit: Edit) -> Draft:
+    properties = {name: value for name, value in (edit.body.get("properties") or {}).items() if name != "subnets"}
+    return Draft(body={**edit.body, "properties": properties})
+
+
+def _show_policy(resource: Resource, resources: Resources) -> Body:
+    users = [
+        {"id": one.id.text}
+        for one in resources.of_type(SUBNET)
+        if any(
+            reference(each).lower() == resource.id.key for each in one.properties.get("serviceEndpointPolicies") or ()
+        )
+    ]
+    return {**resource.body, "properties": {**resource.properties, **({"subnets": users} if users else {})}}
+
+
 def _policy_gone(edit: Edit) -> tuple[Put | Delete, ...]:
     for subnet in edit.resources.of_type(SUBNET):
         if any(reference(one).lower() == edit.id.key for one in subnet.properties.get("serviceEndpointPolicies") or ()):
@@ -429,6 +445,8 @@ PROVIDER = Provider(
         Kind(type=INTERFACE, put=_interface, delete=_interface_gone, links=_interface_links, **_ASYNC),
         Kind(
             type=POLICY,
+            put=_policy,
+            show=_show_policy,
             delete=_policy_gone,
             children={"serviceEndpointPolicyDefinitions": f"{POLICY}/serviceEndpointPolicyDefinitions"},
             **_ASYNC,
