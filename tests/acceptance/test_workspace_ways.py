@@ -512,6 +512,34 @@ def test_a_registry_is_remembered_and_its_role_goes(place: Place) -> None:
     assert place.dump() == before
 
 
+@pytest.mark.parametrize("mended", [True, False], ids=["enable first", "disable at once"])
+def test_a_ledger_that_somebody_wiped_is_written_again_or_done_without(place: Place, mended: bool) -> None:
+    """An organisation's policy replaces the group's tags: nothing is taken for a stranger's, options are still known,
+    and disable takes all."""
+    group = f"/subscriptions/{place.subscription}/resourceGroups/{place.name}"
+    before = place.dump()
+    own = (place.arm.get(group, "2022-09-01") or {})["tags"]
+    whole = choosing(place, **ALL).enable()
+    place.arm.patch(group, "2022-09-01", {"tags": own})
+    looked = place.look()
+    assert looked.plan.empty, verbs(looked)
+    assert looked.findings == ()
+    assert place.look().facts.ledger == ()
+    if mended:
+        names = design.names_of(looked.facts)
+        place.arm.put(names.nat_gateway, NETWORK, {**(place.arm.get(names.nat_gateway, NETWORK) or {}), "tags": {}})
+        with pytest.raises(ConfigurationError, match="was not made by azbatch"):
+            place.enable()
+        place.arm.patch(names.nat_gateway, NETWORK, {"tags": {"azbatch-workspace": place.name}})
+        place.enable()
+        assert set(place.look().facts.ledger) >= {one.code for one in whole.wanted if one.ownership.value == "owned"}
+        place.arm.patch(group, "2022-09-01", {"tags": own})
+        choosing(place, way_out="none").enable()
+        assert place.arm.get(names.nat_gateway, NETWORK) is None
+    place.disable()
+    assert place.dump() == before
+
+
 def test_the_groups_own_tags_are_read_right_before_they_are_written(place: Place) -> None:
     """A tag that the owner set while the plan was being read stays, through enable and disable."""
     group = f"/subscriptions/{place.subscription}/resourceGroups/{place.name}"

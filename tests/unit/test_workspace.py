@@ -189,7 +189,7 @@ def test_any_order_of_endings_carries_everything_out(chance: Any) -> None:
 
 
 def test_removal_takes_only_what_is_ours() -> None:
-    """Nothing without ledger and tags; shared definitions stay while others use them."""
+    """Without ledger and tags only what nobody else can have made; shared definitions stay while others use them."""
     there = applied(facts())
     wanted = design.design(there)
     untagged = {
@@ -197,7 +197,12 @@ def test_removal_takes_only_what_is_ours() -> None:
         for id, body in there.found.items()
     }
     stranger = replace(there, ledger=(), found=untagged)
-    assert [c for c in plan.removal(stranger, wanted).changes if c.wanted.ownership is not Ownership.SHARED] == []
+    taken = [c.wanted for c in plan.removal(stranger, wanted).changes if c.wanted.ownership is not Ownership.SHARED]
+    assert {one.code for one in taken} == {"a1", "a2", "a3", "a4", "a5", "a6", "pa", "sr"}
+    other = {"properties": {"policyDefinitionId": "another", "displayName": "x"}}
+    assigned = next(one.id for one in taken if one.code == "pa")
+    strange = replace(stranger, found={**untagged, assigned.lower(): other})
+    assert "pa" not in [c.wanted.code for c in plan.removal(strange, wanted).changes]
     assert {one.code for one in plan.strangers(stranger, wanted)} == {"NotOurs"}
     names = design.names_of(there)
     shared = replace(there, shared_users={names.policy.lower(): 1, names.role("head-node").lower(): 2})

@@ -24,13 +24,18 @@ class Chosen:
 
 
 def chosen(facts: Facts, names: Names) -> Chosen:
-    """What was asked for; what was not is as the ledger tells."""
+    """What was asked for; what was not is as the ledger, or what stands there under our names, tells."""
     asked, ledger = facts.options, facts.ledger
     # Without a zone of ours, though the rest was made: DNS is managed elsewhere.
     elsewhere = "pe" in ledger and "zo" not in ledger and facts.found.get(names.zone.lower()) is None
+    subnet = (facts.found.get(names.nodes_subnet.lower()) or {}).get("properties") or {}
+    ours = str((subnet.get("natGateway") or {}).get("id", "")).lower() == names.nat_gateway.lower()
+    endpoint = facts.found.get(names.storage_endpoint.lower()) is not None
     return Chosen(
-        nat_gateway="ng" in ledger if asked.way_out is None else asked.way_out == NAT_GATEWAY,
-        storage_endpoint="ps" in ledger if asked.storage_private_endpoint is None else asked.storage_private_endpoint,
+        nat_gateway=ours or "ng" in ledger if asked.way_out is None else asked.way_out == NAT_GATEWAY,
+        storage_endpoint=endpoint or "ps" in ledger
+        if asked.storage_private_endpoint is None
+        else asked.storage_private_endpoint,
         central_dns=elsewhere if asked.central_dns is None else asked.central_dns,
         registry=facts.registry if asked.image_registry is not None else next(reversed(facts.pulls_from), None),
     )

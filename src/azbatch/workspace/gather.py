@@ -272,7 +272,8 @@ class Gatherer:
         except ConfigurationError:
             wanted = ()  # told by the preflight
         every = design.every(facts)
-        wanted = (*wanted, *(every if everything else plan.former(facts, wanted, every)))
+        # Without a ledger (never enabled, or somebody wiped it) only looking for all of it tells what is there.
+        wanted = (*wanted, *(every if everything or not facts.ledger else plan.former(facts, wanted, every)))
         known = {str(id) for id in facts.found}
         return {
             one.id: one.api_version

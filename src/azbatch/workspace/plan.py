@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterable, Sequence
 
 from azbatch.workspace.compare import differences, foreign, resolved
 from azbatch.workspace.design import TAG
-from azbatch.workspace.model import Change, Facts, Finding, Ownership, Plan, Verb, Wanted
+from azbatch.workspace.model import Body, Change, Facts, Finding, Ownership, Plan, Verb, Wanted
 
 _REMEDIES = {
     "zb": "Say --central-dns and make the storage's record in that zone, or leave --storage-private-endpoint out.",
@@ -21,9 +21,16 @@ def plan(facts: Facts, wanted: Sequence[Wanted], former: Sequence[Wanted] = ()) 
 
 
 def former(facts: Facts, wanted: Sequence[Wanted], every: Iterable[Wanted]) -> list[Wanted]:
-    """Of `every` thing an enable may have made: what the ledger tells of, and the design has no more."""
+    """Of `every` thing an enable may have made: what the ledger tells of, or is found to be ours, and the design has no
+    more.
+    """
     kept = {(one.code, one.id.lower()) for one in wanted}
-    return [one for one in every if one.code in facts.ledger and (one.code, one.id.lower()) not in kept]
+    return [
+        one
+        for one in every
+        if (one.code, one.id.lower()) not in kept
+        and (one.code in facts.ledger or (facts.found.get(one.id.lower()) is not None and is_ours(facts, one)))
+    ]
 
 
 def _change(facts: Facts, one: Wanted, ours: Collection[str]) -> Change:
@@ -50,9 +57,19 @@ def ordered(wanted: Sequence[Wanted]) -> list[Wanted]:
 
 
 def is_ours(facts: Facts, one: Wanted) -> bool:
-    """By the ledger, or by our tag on the resource itself."""
+    """By the ledger, by our tag on the resource itself, or because nobody else can have made it."""
     found = facts.found.get(one.id.lower()) or {}
-    return one.code in facts.ledger or TAG in (found.get("tags") or {})
+    return one.code in facts.ledger or TAG in (found.get("tags") or {}) or _only_ours(facts, one, found)
+
+
+def _only_ours(facts: Facts, one: Wanted, found: Body) -> bool:
+    """An assignment under a GUID that only we compute; what is nested in a resource with our tag; our policy's
+    assignment, and parts that name a resource of ours, where they are as we write them.
+    """
+    above = facts.found.get("/".join(one.id.lower().split("/")[:-2])) or {}
+    if "/roleAssignments/" in one.id or TAG in (above.get("tags") or {}):
+        return True
+    return one.code in {"pa", "sr", "wo"} and not list(differences(resolved(one.body, facts.found), found))
 
 
 def strangers(facts: Facts, wanted: Iterable[Wanted]) -> list[Finding]:
@@ -83,7 +100,7 @@ def removal(facts: Facts, wanted: Sequence[Wanted]) -> Plan:
             if facts.shared_users.get(one.id.lower(), 0) == 0:
                 changes.append(Change(verb=Verb.REMOVE, wanted=one))
         elif one.ownership is Ownership.PART:
-            if one.code in facts.ledger and not list(differences(resolved(one.body, facts.found), found)):
+            if is_ours(facts, one) and not list(differences(resolved(one.body, facts.found), found)):
                 changes.append(Change(verb=Verb.REMOVE, wanted=one))
         elif is_ours(facts, one):
             changes.append(Change(verb=Verb.REMOVE, wanted=one))
