@@ -359,11 +359,18 @@ class Tenant:
     # Storage accounts
 
     def storage_reached(self, account_id: str, subnet_id: str | None) -> bool:
-        """Whether an account lets callers of a subnet in, and the subnet's endpoint policy lets them out to it."""
+        """Whether an account lets callers of a subnet in, and the subnet's endpoint policy lets them out to it.
+
+        By a private endpoint neither matters: its address is inside the networks, and only security groups stand before
+        it.
+        """
         account = self.arm.store.get(account_id)
         if account is None:
             return False
         subnet = self.arm.store.get(subnet_id) if subnet_id else None
+        name = f"{account.id.name}.blob.core.windows.net"
+        if subnet is not None and reach.is_private(subnet, name, account.location, self.arm.store):
+            return self._endpoint_answers(account, subnet, name)
         if subnet is not None and not self._policy_allows(subnet, account):
             return False
         rules = account.properties.get("networkAcls") or {}
@@ -373,6 +380,23 @@ class Tenant:
             return True
         named = {str(rule.get("id", "")).lower() for rule in rules.get("virtualNetworkRules") or ()}
         return subnet is not None and subnet.id.key in named
+
+    def _endpoint_answers(self, account: Resource, subnet: Resource, name: str) -> bool:
+        """Whether the private address that a name leads to is one of the account's, and the subnet reaches it."""
+        network = str(subnet.id.parent.text) if subnet.id.parent else None
+        address = str(addresses.resolve(name, network, account.location, self.arm.store))
+        held = {
+            text
+            for endpoint in self.arm.store.of_type(ENDPOINT)
+            if any(
+                str(one.get("privateLinkServiceId", "")).lower() == account.id.key
+                and "blob" in {str(group).lower() for group in one.get("groupIds") or ()}
+                for one in connections(endpoint.body)
+            )
+            for one in endpoint.properties.get("customDnsConfigs") or ()
+            for text in one["ipAddresses"]
+        }
+        return address in held and reach.connects(subnet, name, 443, account.location, self.arm.store) is None
 
     def _policy_allows(self, subnet: Resource, account: Resource) -> bool:
         policies = [str(one.get("id", "")) for one in subnet.properties.get("serviceEndpointPolicies") or ()]

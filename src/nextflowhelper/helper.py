@@ -377,7 +377,9 @@ class NextflowHelper:
         )
         openings = manage.allow(group, asked, who=self._who(), now=datetime.now(UTC), resolve=resolve)
         if group.closed_subnets:
-            self._tell(f"Note: {way_out.sentence(group.closed_subnets)}")
+            self._tell(f"Note: {way_out.sentence(group.closed_subnets, group.workspace)}")
+        elif group.public_addresses:
+            self._tell(f"Note: {way_out.leaves_by(group.public_addresses)}")
         return [_rule(rules.name_of(o.target, o.transport, o.ports), o) for o in openings]
 
     def delete_network_rule(self, name: str) -> list[str]:
@@ -403,7 +405,7 @@ class NextflowHelper:
             return
         group = SecurityGroup(clients.resource_manager(self.get_credentials()), id)
         looked = {
-            image: confined(found, resolve(registry_host(image)), group.networks, group.closed_subnets)
+            image: confined(found, resolve(registry_host(image)), group.networks, group.closed_subnets, group.workspace)
             for image, found in pullable(manage.compiled(group), images, resolve).items()
         }
         faults = [

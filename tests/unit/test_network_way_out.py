@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from azbatch.network.check import Checked
-from azbatch.network.way_out import confined, has_way_out
+from azbatch.network.way_out import confined, has_way_out, sentence
 
 SUBNET = "/subscriptions/s/resourceGroups/g/providers/Microsoft.Network/virtualNetworks/v/subnets/default"
 OPEN = Checked(reachable=True, lines=("a.example:443/tcp is reachable.", "192.0.2.1: allowed by rule 'x'."))
@@ -27,6 +27,21 @@ OPEN = Checked(reachable=True, lines=("a.example:443/tcp is reachable.", "192.0.
 def test_which_subnets_have_a_way_out(subnet: Any, expected: bool) -> None:
     """A private subnet has one only through a gateway or route of its own."""
     assert has_way_out(subnet) is expected
+
+
+def test_a_gateway_without_an_address_is_no_way_out() -> None:
+    """Where the gateway may be read, it counts only with a public address."""
+    subnet = {"defaultOutboundAccess": False, "natGateway": {"id": "n"}}
+    assert not has_way_out(subnet, {"properties": {}})
+    assert has_way_out(subnet, {"properties": {"publicIpAddresses": [{"id": "p"}]}})
+    assert has_way_out(subnet, {"properties": {"publicIpPrefixes": [{"id": "p"}]}})
+
+
+def test_the_owner_is_told_the_command_that_fits() -> None:
+    """For a network that azbatch made, its own option; for another, the service's."""
+    ours, theirs = sentence([SUBNET], "lab"), sentence([SUBNET])
+    assert ours.endswith("azbatch workspace enable --subscription-id s --workspace lab --way-out nat-gateway")
+    assert "az network nat gateway create -g g" in theirs
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from azbatch.errors import ConfigurationError
-from azbatch.workspace import compare, design, doctor, gather, manage, plan, preflight, ranges, template, words
+from azbatch.workspace import compare, design, doctor, gather, ledger, manage, plan, preflight, ranges, template, words
 from azbatch.workspace.apply import ready
 from azbatch.workspace.model import Change, Facts, Machine, Network, Options, Ownership, Plan, Rights, Subnet, Verb
 from azbatch.workspace.names import Names
@@ -56,7 +56,7 @@ def applied(start: Facts) -> Facts:
         present = found.get(one.id.lower()) or {"id": one.id, "properties": {"principalId": "p-nodes"}}
         found[one.id.lower()] = compare.merged(compare.resolved(one.body, found), present)
     made = plan.plan(start, wanted)
-    return replace(start, found=found, ledger=plan.to_be_written(start, made))
+    return replace(start, found=found, ledger=ledger.to_be_written(start, made))
 
 
 # Names
@@ -189,7 +189,7 @@ def test_any_order_of_endings_carries_everything_out(chance: Any) -> None:
 
 
 def test_removal_takes_only_what_is_ours() -> None:
-    """Nothing without ledger and tags; shared definitions stay while others use them."""
+    """Without ledger and tags only what nobody else can have made; shared definitions stay while others use them."""
     there = applied(facts())
     wanted = design.design(there)
     untagged = {
@@ -197,7 +197,12 @@ def test_removal_takes_only_what_is_ours() -> None:
         for id, body in there.found.items()
     }
     stranger = replace(there, ledger=(), found=untagged)
-    assert [c for c in plan.removal(stranger, wanted).changes if c.wanted.ownership is not Ownership.SHARED] == []
+    taken = [c.wanted for c in plan.removal(stranger, wanted).changes if c.wanted.ownership is not Ownership.SHARED]
+    assert {one.code for one in taken} == {"a1", "a2", "a3", "a4", "a5", "a6", "pa", "sr"}
+    other = {"properties": {"policyDefinitionId": "another", "displayName": "x"}}
+    assigned = next(one.id for one in taken if one.code == "pa")
+    strange = replace(stranger, found={**untagged, assigned.lower(): other})
+    assert "pa" not in [c.wanted.code for c in plan.removal(strange, wanted).changes]
     assert {one.code for one in plan.strangers(stranger, wanted)} == {"NotOurs"}
     names = design.names_of(there)
     shared = replace(there, shared_users={names.policy.lower(): 1, names.role("head-node").lower(): 2})
@@ -210,16 +215,18 @@ def test_removal_takes_only_what_is_ours() -> None:
 def test_an_identity_that_was_on_before_stays_on() -> None:
     """Only what we switched on is switched off."""
     with_identity = applied(facts())
-    assert "hi" not in [one.code for one in design.design(with_identity)]
+    assert not [one.code for one in design.design(with_identity) if one.code.startswith("hi")]
     machine = replace(facts().machines[0], principal_id=None)
     off = facts(
         machines=(machine,), found={STORAGE.lower(): facts().found[STORAGE.lower()], HEAD.lower(): {"id": HEAD}}
     )
     made = plan.plan(off, design.design(off))
-    assert "hi" in plan.to_be_written(off, made)
+    assert "hi=head" in ledger.to_be_written(off, made)
     on = replace(applied(off), machines=(replace(machine, principal_id="new"),))
     parts = [c.wanted for c in plan.removal(on, design.design(on)).changes if c.wanted.ownership is Ownership.PART]
-    assert {one.code for one in parts} == {"sr", "hi"}
+    assert {one.code for one in parts} == {"sr", "hi=head"}
+    removed = [c.wanted.code for c in plan.removal(on, design.every(replace(on, machines=on.machines))).changes]
+    assert "hi=head" in removed, "whoever is the head node now"
 
 
 def test_preflight_tells_everything_at_once() -> None:
@@ -292,10 +299,12 @@ def test_words_and_template() -> None:
 
 def test_faults_of_options_are_told_at_once() -> None:
     """What can be told of the options alone is told together, before anything is asked of Azure."""
-    odd = Options(subscription="sub/..", workspace="../lab", image_registry="x.azurecr.io", address_space="bad")
+    odd = Options(
+        subscription="sub/..", workspace="../lab", image_registry="x.azurecr.io", way_out="hole", address_space="bad"
+    )
     with pytest.raises(ConfigurationError) as caught:
         gather.check(odd)
-    assert [text.split("'")[1] for text in caught.value.faults] == ["sub/..", "../lab", "x.azurecr.io", "bad"]
+    assert [text.split("'")[1] for text in caught.value.faults] == ["sub/..", "../lab", "x.azurecr.io", "hole", "bad"]
     assert all(text.endswith(".") and "Error" not in text for text in caught.value.faults)
 
 

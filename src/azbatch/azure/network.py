@@ -8,12 +8,14 @@ from __future__ import annotations
 import socket
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 from azbatch.errors import AzbatchError, ServiceError
 from azbatch.network.way_out import has_way_out
 
 API_VERSION = "2024-05-01"
+TAG = "azbatch-workspace"  # on every resource that `azbatch workspace` made
 Body = Mapping[str, Any]
 Json = dict[str, Any]
 
@@ -30,13 +32,24 @@ class Arm(Protocol):
     def delete(self, id: str, api_version: str) -> bool: ...
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Places:
+    """What a group guards: CIDRs of the networks and of the subnets, ids of the subnets without a way out, and the
+    public addresses by which the others leave."""
+
+    networks: Sequence[str]
+    nodes: Sequence[str]
+    closed: Sequence[str]
+    public: Sequence[str]
+
+
 class SecurityGroup:
     """The group of resource id `id`. Raises AzbatchError on first use where it does not exist."""
 
     def __init__(self, arm: Arm, id: str) -> None:
         self._arm = arm
         self.id = id
-        self._networks: tuple[list[str], list[str], list[str]] | None = None
+        self._networks: Places | None = None
         self._region: str | None = None
 
     @property
@@ -51,16 +64,26 @@ class SecurityGroup:
 
     @property
     def networks(self) -> Sequence[str]:
-        return self._places()[0]
+        return self._places().networks
 
     @property
     def nodes(self) -> Sequence[str]:
-        return self._places()[1]
+        return self._places().nodes
 
     @property
     def closed_subnets(self) -> Sequence[str]:
         """Resource ids of the subnets that have no way to the internet, whatever the rules say."""
-        return self._places()[2]
+        return self._places().closed
+
+    @property
+    def public_addresses(self) -> Sequence[str]:
+        """The addresses of the subnets' NAT gateways, as far as they may be read."""
+        return self._places().public
+
+    @property
+    def workspace(self) -> str | None:
+        """The workspace whose Batch network azbatch guards with this group; None for a group of others."""
+        return self.tags().get(TAG)
 
     def _body(self) -> Body:
         body = self._arm.get(self.id, API_VERSION)
@@ -70,21 +93,38 @@ class SecurityGroup:
             )
         return body
 
-    def _places(self) -> tuple[list[str], list[str], list[str]]:
-        """CIDRs of the networks, and of the subnets, that the group guards; those of the subnets without a way out."""
+    def _places(self) -> Places:
         if self._networks is None:
             networks: dict[str, None] = {}
             nodes: list[str] = []
             closed: list[str] = []
+            public: dict[str, None] = {}
             for entry in (self._body().get("properties") or {}).get("subnets") or ():
                 subnet = (self._arm.get(str(entry["id"]), API_VERSION) or {}).get("properties") or {}
                 nodes += _prefixes(subnet)
-                closed += [] if has_way_out(subnet) else [str(entry["id"])]
+                gateway = self._readable(str((subnet.get("natGateway") or {}).get("id", "")))
+                closed += [] if has_way_out(subnet, gateway) else [str(entry["id"])]
+                public.update(dict.fromkeys(self._addresses(gateway)))
                 network = self._arm.get(str(entry["id"]).rpartition("/subnets/")[0], API_VERSION) or {}
                 space = ((network.get("properties") or {}).get("addressSpace") or {}).get("addressPrefixes") or ()
                 networks.update(dict.fromkeys(str(prefix) for prefix in space))
-            self._networks = (list(networks), nodes, closed)
+            self._networks = Places(networks=list(networks), nodes=nodes, closed=closed, public=list(public))
         return self._networks
+
+    def _addresses(self, gateway: Body | None) -> Iterator[str]:
+        for one in ((gateway or {}).get("properties") or {}).get("publicIpAddresses") or ():
+            found = (self._readable(str(one.get("id", ""))) or {}).get("properties") or {}
+            if found.get("ipAddress"):
+                yield str(found["ipAddress"])
+
+    def _readable(self, id: str) -> Body | None:
+        """A resource, None where there is none or it may not be read: a person may have rights on the group only."""
+        try:
+            return self._arm.get(id, API_VERSION) if id else None
+        except ServiceError as error:
+            if error.status != 403:
+                raise
+            return None
 
     def rules(self) -> list[Json]:
         properties = self._body().get("properties") or {}

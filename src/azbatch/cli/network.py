@@ -139,7 +139,9 @@ def allow(
     region = group.region
     openings = manage.allow(group, asked, who=who(), now=datetime.now(UTC), resolve=resolve)
     if group.closed_subnets:
-        note(f"Note: {way_out.sentence(group.closed_subnets)}")
+        note(f"Note: {way_out.sentence(group.closed_subnets, group.workspace)}")
+    elif group.public_addresses:
+        note(f"Note: {way_out.leaves_by(group.public_addresses)}")
     for warning in dict.fromkeys(t.warning for t in parse_targets(target, region) if t.warning):
         note(f"Note: {warning}")
     for opening in openings:
@@ -195,7 +197,7 @@ def check(group: SecurityGroup, host: str, protocol: str, as_json: bool) -> None
     number = 0 if transport is Transport.ICMP else int(parse_ports(port or "443").split("-")[0].replace("*", "443"))
     addresses = _addresses(name, resolve)
     judged = judge(manage.compiled(group), name, addresses, number, transport)
-    judged = confined(judged, addresses, group.networks, group.closed_subnets)
+    judged = confined(judged, addresses, group.networks, group.closed_subnets, group.workspace)
     if as_json:
         print_json(
             {"reachable": judged.reachable, "lines": judged.lines, "warnings": judged.warnings, "remedy": judged.remedy}
@@ -226,7 +228,9 @@ def reach(group: SecurityGroup, as_json: bool) -> None:
 
     found = plane.reach(manage.compiled(group))
     if group.closed_subnets:
-        note(f"Note: the list is what the rules allow. {way_out.sentence(group.closed_subnets)}")
+        note(f"Note: the list is what the rules allow. {way_out.sentence(group.closed_subnets, group.workspace)}")
+    elif group.public_addresses:
+        note(f"Note: {way_out.leaves_by(group.public_addresses)}")
     if as_json:
         print_json([_fields(entry) for entry in found])
         return

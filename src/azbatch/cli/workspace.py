@@ -28,15 +28,31 @@ def command() -> None:
 
 
 def _workspace_options(function: F) -> F:
+    """Which workspace, and how it is to be; what is left out is as an earlier enable was told."""
+
     @click.option("--subscription-id", required=True, envvar="AZBATCH_SUBSCRIPTION_ID", help="The subscription's id.")
     @click.option(
         "--workspace", required=True, envvar="AZBATCH_WORKSPACE", help="The workspace: a resource group's name."
     )
     @click.option("--head-node", help="The Linux machine that runs the engines; needed where there are several.")
     @click.option("--address-space", metavar="CIDR", help="Of the Batch network; by default one that overlaps nothing.")
-    @click.option("--image-registry", metavar="ACR", help="A container registry that the nodes may pull from.")
     @click.option(
-        "--central-dns", is_flag=True, help="Private DNS is managed elsewhere: make no zone, tell the records."
+        "--image-registry", metavar="ACR", help="A container registry that the nodes may pull from; none: no more."
+    )
+    @click.option(
+        "--central-dns/--no-central-dns",
+        default=None,
+        help="Private DNS is managed elsewhere: make no zone, tell the records.",
+    )
+    @click.option(
+        "--way-out",
+        type=click.Choice(["nat-gateway", "none"]),
+        help="A way to the internet for what azbatch network opens: a NAT gateway with a public address.",
+    )
+    @click.option(
+        "--storage-private-endpoint/--no-storage-private-endpoint",
+        default=None,
+        help="Nodes reach the storage by a private endpoint; the storage needs no rule for them, nor public access.",
     )
     @functools.wraps(function)
     def wrapped(
@@ -46,7 +62,9 @@ def _workspace_options(function: F) -> F:
         head_node: str | None,
         address_space: str | None,
         image_registry: str | None,
-        central_dns: bool,
+        central_dns: bool | None,
+        way_out: str | None,
+        storage_private_endpoint: bool | None,
         **kwargs: Any,
     ) -> Any:
         from azbatch.workspace.model import Options
@@ -58,6 +76,8 @@ def _workspace_options(function: F) -> F:
             address_space=address_space,
             image_registry=image_registry,
             central_dns=central_dns,
+            way_out=way_out,
+            storage_private_endpoint=storage_private_endpoint,
         )
         return function(*args, options=options, **kwargs)
 
@@ -120,10 +140,10 @@ def _show(looked: Looked, *, findings: bool = True) -> None:
 
 
 def _show_records(looked: Looked) -> None:
-    from azbatch.workspace import design
+    from azbatch.workspace import choices, design, records
 
-    if looked.facts.options.central_dns:
-        for record in design.dns_records(looked.facts):
+    if choices.chosen(looked.facts, design.names_of(looked.facts)).central_dns:
+        for record in records.dns_records(looked.facts):
             click.echo(f"Record to make: {record['name']}.{record['zone']} {record['type']} {record['address']}")
 
 
@@ -212,6 +232,8 @@ def enable(options: Any, wait_for_roles: float, yes: bool, as_json: bool) -> Non
     if looked.fatal:
         raise ConfigurationError([f"{one.sentence} {one.remedy}" for one in looked.fatal])
     new_roles = manage.makes_roles(looked.plan)
+    if looked.untidy:
+        looked = manage.enable(arm, looked, lambda _news: None)  # writes down only that nothing is left of what went
     if not looked.plan.empty:
         _ask(yes, "Do this?")
         with _told_how_to_go_on(GO_ON), _progress(_work(looked)) as tell:
@@ -333,6 +355,7 @@ def disable(options: Any, delete_pools: bool, yes: bool, as_json: bool) -> None:
     if looked.fatal:
         raise ConfigurationError([f"{one.sentence} {one.remedy}" for one in looked.fatal])
     if looked.plan.changes or looked.facts.ledger:
+        manage.check_pools(arm, looked, drop_pools=delete_pools)
         _ask(yes, "Take this away?")
         with _told_how_to_go_on(GO_ON), _progress(_work(looked)) as tell:
             manage.disable(arm, looked, tell, drop_pools=delete_pools, say=note)

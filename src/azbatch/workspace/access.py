@@ -6,6 +6,7 @@ this account, to give the nodes their identity, and blobs. It may neither open t
 
 from __future__ import annotations
 
+from azbatch.workspace.choices import identity_code
 from azbatch.workspace.model import Body, Machine, Options, Ownership, Wanted, reference
 from azbatch.workspace.names import Names
 
@@ -21,11 +22,13 @@ READS = (
     "Microsoft.Batch/locations/*/read",
     "Microsoft.Compute/virtualMachines/read",
     "Microsoft.ManagedIdentity/userAssignedIdentities/read",
+    "Microsoft.Network/natGateways/read",
     "Microsoft.Network/networkInterfaces/read",
     "Microsoft.Network/networkSecurityGroups/read",
     "Microsoft.Network/networkSecurityGroups/securityRules/read",
     "Microsoft.Network/privateEndpoints/read",
     "Microsoft.Network/privateEndpoints/privateDnsZoneGroups/read",
+    "Microsoft.Network/publicIPAddresses/read",
     "Microsoft.Network/serviceEndpointPolicies/read",
     "Microsoft.Network/virtualNetworks/read",
     "Microsoft.Network/virtualNetworks/subnets/read",
@@ -73,25 +76,24 @@ def _assignment(
     )
 
 
-def roles(names: Names, head: Machine, storage: Body, ledger: tuple[str, ...]) -> list[Wanted]:
-    """Of the head node: identity switched on, two custom roles, five assignments."""
-    ours = head.principal_id is None or "hi" in ledger
-    principal: object = reference(head.id, "identity.principalId") if ours else head.principal_id
+def identity(head: Machine) -> Wanted:
+    """The head node's own identity switched on; others that it has stay."""
     users = "UserAssigned" in head.identity_type
-    storage_id = str(storage["id"])
-    on = (head.id,) if ours else ()
-    head_role, join_role = names.role(HEAD_ROLE), names.role(JOIN_ROLE)
-    identity = Wanted(
-        code="hi",
+    return Wanted(
+        code=identity_code(head),
         id=head.id,
         api_version="2024-07-01",
         ownership=Ownership.PART,
         body={"identity": {"type": "SystemAssigned, UserAssigned" if users else "SystemAssigned"}},
         sentence=f"the head node {head.name} gets an identity of its own",
     )
-    who = f"the head node {head.name}"
+
+
+def roles(names: Names, principal: object, on: tuple[str, ...], storage: Body, who: str) -> list[Wanted]:
+    """Of the head node: two custom roles, five assignments. `on` is what has to be there before its principal is."""
+    storage_id = str(storage["id"])
+    head_role, join_role = names.role(HEAD_ROLE), names.role(JOIN_ROLE)
     return [
-        *((identity,) if ours else ()),
         _role(names, HEAD_ROLE, "head node", READS, "a role that reads what a head node must know"),
         _role(names, JOIN_ROLE, "node placement", JOINS, "a role that puts machines into a subnet, and nothing else"),
         _assignment(names, "a1", names.group, head_role, principal, (*on, head_role), f"{who} may read the workspace"),

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import queue
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
 from azbatch.errors import AzbatchError
-from azbatch.workspace.compare import cleaned, differences, merged, resolved, without
+from azbatch.workspace import ledger, parts
+from azbatch.workspace.compare import cleaned, differences, merged, resolved
 from azbatch.workspace.gather import RESOURCES_API
 from azbatch.workspace.model import Body, Change, Facts, Ownership, Plan, Verb
 from azbatch.workspace.names import Names
-from azbatch.workspace.plan import LEDGER_TAG
 from azbatch.workspace.ports import Arm
 
 THREADS = 16
@@ -35,7 +35,8 @@ Tell = Callable[[Progress], None]
 def ready(plan: Plan, done: set[str], begun: set[str]) -> list[Change]:
     """The changes whose turn it is: not begun, and all that they wait for done. Pure.
 
-    A create or update waits for what it depends on; a removal for what depends on it.
+    A create or update waits for what it depends on; a removal for what depends on it, and for all that is made: what is
+    not wanted any more goes when its successor is there.
     """
     ids = {change.wanted.id.lower() for change in plan.changes}
     found = []
@@ -47,7 +48,7 @@ def ready(plan: Plan, done: set[str], begun: set[str]) -> list[Change]:
             waits = {
                 other.wanted.id.lower()
                 for other in plan.changes
-                if id in {one.lower() for one in other.wanted.depends_on}
+                if other.verb in {Verb.CREATE, Verb.UPDATE} or id in {one.lower() for one in other.wanted.depends_on}
             }
         else:
             waits = {one.lower() for one in change.wanted.depends_on} & ids
@@ -56,12 +57,15 @@ def ready(plan: Plan, done: set[str], begun: set[str]) -> list[Change]:
     return found
 
 
-def write_ledger(arm: Arm, names: Names, group: Body, codes: Sequence[str]) -> None:
-    """The resource group's ledger tag: set, or taken away where there is nothing left to remember."""
-    tags = {name: value for name, value in (group.get("tags") or {}).items() if name != LEDGER_TAG}
-    if codes:
-        tags[LEDGER_TAG] = ",".join(codes)
-    if tags != (group.get("tags") or {}):
+def write_ledger(arm: Arm, names: Names, memory: Mapping[str, str]) -> None:
+    """The resource group's tags of the ledger: set, or taken away where there is nothing left to remember.
+
+    A group's tags are replaced whole, so its others are read right before: they may have changed since the plan.
+    """
+    held = (arm.get(names.group, RESOURCES_API) or {}).get("tags") or {}
+    tags = {name: value for name, value in held.items() if name not in {ledger.CODES_TAG, ledger.REGISTRIES_TAG}}
+    tags |= memory
+    if tags != held:
         arm.patch(names.group, RESOURCES_API, {"tags": tags})
 
 
@@ -113,22 +117,26 @@ def _do(arm: Arm, change: Change, held: Mapping[str, Body | None]) -> Body | Non
     one = change.wanted
     if change.verb is Verb.REMOVE:
         if one.ownership is Ownership.PART:
-            return _part_out(arm, change)
+            return parts.take_out(arm, one)
         arm.delete(one.id, one.api_version)
         return None
-    body = resolved(one.body, _with_references(arm, one.body, held))
+    body: Body = resolved(one.body, _with_references(arm, one.body, held))
     if one.ownership is Ownership.PART:
-        return _part_in(arm, change, body)
-    present = arm.get(one.id, one.api_version)
-    if present is None:
-        return arm.put(one.id, one.api_version, body)
-    if not list(differences(body, present)):
-        return present
-    if "/roleAssignments/" in one.id:
-        # Azure changes none: whom it was for may be gone, and made anew with another principal.
-        arm.delete(one.id, one.api_version)
-        return arm.put(one.id, one.api_version, body)
-    return arm.put(one.id, one.api_version, merged(body, cleaned(present)))
+        return parts.put_in(arm, one, body)
+
+    def mended(present: Body | None) -> Body | None:
+        if present is None:
+            return body
+        if not list(differences(body, present)):
+            return None
+        if "/roleAssignments/" in one.id:
+            # Azure changes none: whom it was for may be gone, and made anew with another principal.
+            arm.delete(one.id, one.api_version)
+            return body
+        mending: Body = merged(body, cleaned(present))
+        return mending
+
+    return parts.replaced(arm, one, mended)
 
 
 def _with_references(arm: Arm, body: Any, held: Mapping[str, Body | None]) -> Mapping[str, Body | None]:
@@ -142,41 +150,3 @@ def _with_references(arm: Arm, body: Any, held: Mapping[str, Body | None]) -> Ma
     for inner in body.values() if isinstance(body, Mapping) else body if isinstance(body, list | tuple) else ():
         held = _with_references(arm, inner, held)
     return held
-
-
-def _part_in(arm: Arm, change: Change, body: Body) -> Body:
-    """Write a part into somebody else's resource as it is now."""
-    one = change.wanted
-    present = arm.get(one.id, one.api_version)
-    if present is None:
-        raise AzbatchError(f"{one.id.rsplit('/', 1)[-1]} has gone meanwhile; run the command again.")
-    if not list(differences(body, present)):
-        return present
-    return arm.patch(one.id, one.api_version, _patch(body, present))
-
-
-def _patch(body: Body, present: Body) -> dict[str, Any]:
-    if "identity" in body:
-        users = (present.get("identity") or {}).get("userAssignedIdentities") or {}
-        identity: dict[str, Any] = {"type": body["identity"]["type"]}
-        if users:
-            identity["userAssignedIdentities"] = {id: {} for id in users}
-        return {"identity": identity}
-    rules = merged(body["properties"]["networkAcls"], (present.get("properties") or {}).get("networkAcls") or {})
-    return {"properties": {"networkAcls": rules}}
-
-
-def _part_out(arm: Arm, change: Change) -> Body | None:
-    """Take a part out of somebody else's resource; what is not there any more is fine."""
-    one = change.wanted
-    present = arm.get(one.id, one.api_version)
-    if present is None:
-        return None
-    if "identity" in one.body:
-        users = (present.get("identity") or {}).get("userAssignedIdentities") or {}
-        identity: dict[str, Any] = {"type": "UserAssigned" if users else "None"}
-        if users:
-            identity["userAssignedIdentities"] = {id: {} for id in users}
-        return arm.patch(one.id, one.api_version, {"identity": identity})
-    rules = without(one.body["properties"]["networkAcls"], (present.get("properties") or {}).get("networkAcls") or {})
-    return arm.patch(one.id, one.api_version, {"properties": {"networkAcls": rules}})

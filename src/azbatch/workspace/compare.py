@@ -2,25 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
 from azbatch.workspace.model import Body, Difference
 
+_OPEN = frozenset({"addressPrefixes"})  # lists of values to which others may add
+_GUESTS = ("natGateway", "routeTable", "delegations")  # what others hang on a subnet of ours
 _IGNORED = frozenset({"etag", "provisioningState", "id", "name", "type", "systemData"})
 
 
-def resolved(value: Any, found: Mapping[str, Body | None]) -> Any:
-    """The value with references replaced by what the resources they name have; None for what is not known yet."""
+def resolved(value: Any, found: Mapping[str, Body | None], *, keep: bool = False) -> Any:
+    """The value with references replaced by what the resources they name have.
+
+    What is not known yet is None, or with `keep` the reference itself.
+    """
     if isinstance(value, Mapping):
         if "$reference" in value:
             held: Any = found.get(str(value["$reference"]).lower())
             for step in str(value["$path"]).split("."):
                 held = held.get(step) if isinstance(held, Mapping) else None
-            return held
-        return {name: resolved(inner, found) for name, inner in value.items()}
+            return value if held is None and keep else held
+        return {name: resolved(inner, found, keep=keep) for name, inner in value.items()}
     if isinstance(value, list | tuple):
-        return [resolved(inner, found) for inner in value]
+        return [resolved(inner, found, keep=keep) for inner in value]
     return value
 
 
@@ -40,8 +45,16 @@ def differences(wanted: Any, found: Any, path: str = "") -> Iterator[Difference]
                 yield Difference(path=label, found=None, wanted=one)
             else:
                 yield from differences(one, partner, label)
-    elif not _same(wanted, found):
+    elif not (_is_open(path, found) and _holds_all(wanted, found)) and not _same(wanted, found):
         yield Difference(path=path, found=found, wanted=wanted)
+
+
+def _is_open(path: str, found: Any) -> bool:
+    return path.rpartition(".")[2] in _OPEN and isinstance(found, list | tuple)
+
+
+def _holds_all(wanted: Any, found: Any) -> bool:
+    return all(any(_same(one, other) for other in found) for one in wanted)
 
 
 def _of_objects(wanted: Any, found: Any) -> bool:
@@ -67,10 +80,12 @@ def _same(wanted: Any, found: Any) -> bool:
     return bool(wanted == found)
 
 
-def merged(wanted: Any, found: Any) -> Any:
-    """`found` with `wanted` written into it: what others added stays."""
+def merged(wanted: Any, found: Any, name: str = "") -> Any:
+    """`found` with `wanted` written into it: what others added stays. `name` is the member's."""
     if isinstance(wanted, Mapping) and isinstance(found, Mapping):
-        return {**found, **{name: merged(inner, found.get(name)) for name, inner in wanted.items()}}
+        return {**found, **{name: merged(inner, found.get(name), name) for name, inner in wanted.items()}}
+    if _is_open(name, found):
+        return [*wanted, *(one for one in found if not _holds_all([one], wanted))]
     if _of_objects(wanted, found) and isinstance(found, list | tuple):
         partners = [(_partner(one, found), one) for one in wanted]
         held = [partner for partner, _ in partners if partner is not None]
@@ -91,15 +106,29 @@ def without(part: Any, found: Any) -> Any:
     return found
 
 
-def foreign(wanted: Body, found: Body) -> Iterator[str]:
-    """Named elements that others put into lists of ours: rules, subnets."""
+def foreign(wanted: Body, found: Body, ours: Collection[str] = ()) -> Iterator[str]:
+    """Named elements that others put into lists of ours (rules, subnets), and what they hung on our subnets.
+
+    `ours` are lower-case ids of what we hang there ourselves.
+    """
     for name, inner in (wanted.get("properties") or {}).items():
         held = (found.get("properties") or {}).get(name)
         if isinstance(inner, list | tuple) and isinstance(held, list | tuple):
             for one in held:
                 label = one.get("name") if isinstance(one, Mapping) else None
-                if label and not any(isinstance(mine, Mapping) and _same(mine.get("name"), label) for mine in inner):
+                mine = any(isinstance(mine, Mapping) and _same(mine.get("name"), label) for mine in inner)
+                if label and not mine:
                     yield f"{name}/{label}"
+                elif label and name == "subnets":
+                    yield from (f"{name}/{label}/{guest}" for guest in _guests(one.get("properties") or {}, ours))
+
+
+def _guests(subnet: Mapping[str, Any], ours: Collection[str]) -> Iterator[str]:
+    for member in _GUESTS:
+        held = subnet.get(member)
+        id = str(held.get("id", "")) if isinstance(held, Mapping) else ""
+        if held and id.lower() not in ours:
+            yield f"{member} {id.rsplit('/', 1)[-1]}".strip()
 
 
 def cleaned(body: Any) -> Any:

@@ -6,13 +6,14 @@ without public IP addresses"; "Virtual network service endpoint policies for Azu
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable
 from ipaddress import IPv4Network
 from typing import Any
 
 from azbatch.errors import ConfigurationError
-from azbatch.workspace import access, ranges
-from azbatch.workspace.model import Body, Facts, Machine, Network, Ownership, Subnet, Wanted
+from azbatch.workspace import access, ranges, ways
+from azbatch.workspace.choices import chosen, switched_on
+from azbatch.workspace.model import Body, Facts, Machine, Network, Ownership, Subnet, Wanted, reference
 from azbatch.workspace.names import ZONE, Names
 
 NETWORK_API, BATCH_API, DNS_API, STORAGE_API = "2024-05-01", "2024-07-01", "2024-06-01", "2023-05-01"
@@ -31,7 +32,10 @@ def tags(names: Names) -> dict[str, str]:
 
 
 def head_node(facts: Facts) -> Machine:
-    """The machine named, or the only Linux one. Raises ConfigurationError with the names there are."""
+    """The machine named, the one an earlier enable was told of, or the only Linux one.
+
+    Raises ConfigurationError with the names there are.
+    """
     wanted = facts.options.head_node
     linux = [one for one in facts.machines if one.operating_system.lower() == "linux"]
     workspace = facts.options.workspace
@@ -45,6 +49,9 @@ def head_node(facts: Facts) -> Machine:
                 [f"The machine {found.name} runs Windows; a head node runs Linux: name another with --head-node."]
             )
         return found
+    chosen_before = [one for one in linux if one.principal_id and one.principal_id == facts.head_principal]
+    if chosen_before:
+        return chosen_before[0]
     if not linux:
         raise ConfigurationError([f"The workspace {workspace} has no Linux machine for a head node: make one first."])
     if len(linux) > 1:
@@ -83,7 +90,7 @@ def address_space(facts: Facts, names: Names) -> IPv4Network:
     """
     found = facts.found.get(names.network.lower())
     if found is not None:
-        return IPv4Network(str(found["properties"]["addressSpace"]["addressPrefixes"][0]))
+        return _space_of(found)
     others = [prefix for one in facts.networks for prefix in (*one.prefixes, *one.peer_prefixes)]
     if facts.options.address_space is None:
         return ranges.choose(names.group, others)
@@ -96,40 +103,95 @@ def address_space(facts: Facts, names: Names) -> IPv4Network:
     return space
 
 
+def _space_of(network: Body) -> IPv4Network:
+    """The address space that we gave the network: of several, where its owner added some, the one of the nodes."""
+    properties = network["properties"]
+    spaces = [IPv4Network(str(text)) for text in properties["addressSpace"]["addressPrefixes"]]
+    for subnet in properties.get("subnets") or ():
+        for space in spaces if str(subnet.get("name", "")).lower() == "default" else ():
+            if str(ranges.parts(space)[0]) == (subnet.get("properties") or {}).get("addressPrefix"):
+                return space
+    return spaces[0]
+
+
 def design(facts: Facts) -> tuple[Wanted, ...]:
     """All that the workspace should have.
 
     Raises ConfigurationError with all faults that stand in the way of a design.
     """
-    faults: list[str] = []
+    faults: list[str] = list(facts.faults)
     found: dict[str, Any] = {}
-    for name, ask in (("head", lambda: head_node(facts)), ("storage", lambda: storage_account(facts))):
+    names = names_of(facts)
+    questions: tuple[tuple[str, Callable[[], Any]], ...] = (
+        ("head", lambda: head_node(facts)),
+        ("storage", lambda: storage_account(facts)),
+        ("space", lambda: address_space(facts, names)),
+        ("place", lambda: workspace_subnet(facts, found["head"]) if "head" in found else None),
+    )
+    for name, ask in questions:
         try:
             found[name] = ask()
         except ConfigurationError as error:
             faults += error.faults
-    names = names_of(facts)
-    try:
-        found["space"] = address_space(facts, names)
-    except ConfigurationError as error:
-        faults += error.faults
-    if "head" in found:
-        try:
-            found["place"] = workspace_subnet(facts, found["head"])
-        except ConfigurationError as error:
-            faults += error.faults
     if faults:
-        raise ConfigurationError(faults)
+        raise ConfigurationError(list(dict.fromkeys(faults)))
     network, subnet = found["place"]
-    storage, space = found["storage"], found["space"]
+    head, storage, choice = found["head"], found["storage"], chosen(facts, names)
+    at = {"location": facts.location, "tags": tags(names)}
     return (
-        *_network(names, facts.location, space, storage),
+        *_network(names, facts.location, found["space"], storage, by_endpoint=choice.storage_endpoint),
+        *(ways.way_out(names, at) if choice.nat_gateway else ()),
         *_account(names, facts.location, subnet),
-        *_dns(names, facts, network),
-        *access.node_identity(names, facts.location, storage, facts.registry, tags(names)),
-        *access.roles(names, found["head"], storage, facts.ledger),
+        *([] if choice.central_dns else _dns(names, network)),
+        *(ways.storage_endpoint(names, at, storage, central_dns=choice.central_dns) if choice.storage_endpoint else ()),
+        *access.node_identity(names, facts.location, storage, choice.registry, tags(names)),
+        *_head(names, facts, head, storage),
         *access.policy(names, facts.options),
     )
+
+
+def _head(names: Names, facts: Facts, head: Machine, storage: Body) -> list[Wanted]:
+    """The head node's roles, and its identity where that is not on, or was switched on by us."""
+    who = f"the head node {head.name}"
+    if head.principal_id is not None and head not in switched_on(facts):
+        return access.roles(names, head.principal_id, (), storage, who)
+    principal = reference(head.id, "identity.principalId")
+    return [access.identity(head), *access.roles(names, principal, (head.id,), storage, who)]
+
+
+def every(facts: Facts) -> tuple[Wanted, ...]:
+    """All that an enable may ever have made, whatever it was asked for, also where no design can be made any more (no
+    head node, no storage account): what to look for when something has to go.
+    """
+    names, nothing = names_of(facts), f"{facts.group['id']}/providers/Microsoft.Storage/storageAccounts/none"
+    at = {"location": facts.location, "tags": tags(names)}
+    stores = [one for one in facts.storage_accounts if TAG not in (one.get("tags") or {})] or [
+        {"id": nothing, "name": "of the workspace"}
+    ]
+    found = facts.found.get(names.network.lower())
+    space = _space_of(found) if found is not None else IPv4Network("10.0.0.0/22")
+    machines = list(switched_on(facts))
+    try:
+        who = f"the head node {head_node(facts).name}"
+    except ConfigurationError:
+        who = "the head node"
+    endpoint = (facts.found.get(names.account_endpoint.lower()) or {}).get("properties") or {}
+    place = str((endpoint.get("subnet") or {}).get("id") or f"{names.group}/none")
+    subnet = Subnet(id=place, name=place.rpartition("/")[2], prefix="10.0.0.0/24", taken=0)
+    wanted: list[Wanted] = [*_account(names, facts.location, subnet), *ways.way_out(names, at)]
+    for storage in stores:
+        wanted += _network(names, facts.location, space, storage, by_endpoint=False)
+        wanted += ways.storage_endpoint(names, at, storage, central_dns=False)
+        wanted += access.node_identity(names, facts.location, storage, facts.registry, tags(names))
+        wanted += access.roles(names, "", tuple(one.id for one in machines), storage, who)
+    for registry in facts.pulls_from:
+        wanted += access.node_identity(names, facts.location, stores[0], registry, tags(names))
+    for network in facts.networks:
+        wanted += _dns(names, network)
+    if not facts.networks:
+        wanted += [one for one in _dns(names, None) if one.code != "l1"]
+    wanted += [*(access.identity(one) for one in machines), *access.policy(names, facts.options)]
+    return tuple({(one.code, one.id.lower()): one for one in wanted}.values())
 
 
 def _rule(name: str, priority: int, direction: str, verdict: str, why: str, **what: str) -> dict[str, Any]:
@@ -149,20 +211,27 @@ def _rule(name: str, priority: int, direction: str, verdict: str, why: str, **wh
     }
 
 
-def security_rules(location: str, endpoints: IPv4Network) -> list[dict[str, Any]]:
-    """Closed both ways for every protocol, but for node management (inside the network) and the region's storage."""
+def security_rules(location: str, endpoints: IPv4Network, *, by_endpoint: bool) -> list[dict[str, Any]]:
+    """Closed both ways for every protocol, but for node management (inside the network) and the storage: the region's,
+    or with a private endpoint none outside the network.
+    """
+    storage, why = f"Storage.{location}", "the workspace's storage; the endpoint policy keeps others out"
+    if by_endpoint:
+        storage, why = str(endpoints), "the workspace's storage by private endpoint"
     return [
         _rule("azbatch-node-management", 100, "Outbound", "Allow", "Batch node management by private endpoint",
               protocol="Tcp", destination=str(endpoints), port="443"),
-        _rule("azbatch-storage", 110, "Outbound", "Allow", "the workspace's storage; the endpoint policy keeps "
-                                                           "others out",
-              protocol="Tcp", destination=f"Storage.{location}", port="443"),
+        _rule("azbatch-storage", 110, "Outbound", "Allow", why, protocol="Tcp", destination=storage, port="443"),
         _rule("azbatch-deny-out", DENY_PRIORITY, "Outbound", "Deny", "closed unless opened"),
         _rule("azbatch-deny-in", DENY_PRIORITY, "Inbound", "Deny", "nothing comes in"),
     ]  # fmt: skip
 
 
-def _network(names: Names, location: str, space: IPv4Network, storage: Body) -> list[Wanted]:
+def _network(names: Names, location: str, space: IPv4Network, storage: Body, *, by_endpoint: bool) -> list[Wanted]:
+    """Network, group and policy; the storage's rule only where its private endpoint does not make it needless.
+
+    The policy stays beside an endpoint: whatever is opened, it keeps all other accounts out.
+    """
     nodes, endpoints = ranges.parts(space)
     at = {"location": location, "tags": tags(names)}
     definition = {
@@ -182,12 +251,13 @@ def _network(names: Names, location: str, space: IPv4Network, storage: Body) -> 
         },
         {"name": "endpoints", "properties": {"addressPrefix": str(endpoints), "defaultOutboundAccess": False}},
     ]
-    return [
+    rule = {"virtualNetworkRules": [{"id": names.nodes_subnet, "action": "Allow"}]}
+    made = [
         Wanted(
             code="sg",
             id=names.security_group,
             api_version=NETWORK_API,
-            body={**at, "properties": {"securityRules": security_rules(location, endpoints)}},
+            body={**at, "properties": {"securityRules": security_rules(location, endpoints, by_endpoint=by_endpoint)}},
             sentence="a security group that closes the nodes' subnet for every protocol, both ways",
         ),
         Wanted(
@@ -205,18 +275,17 @@ def _network(names: Names, location: str, space: IPv4Network, storage: Body) -> 
             body={**at, "properties": {"addressSpace": {"addressPrefixes": [str(space)]}, "subnets": subnets}},
             sentence=f"a network for the nodes, {space}, with no way out of its own",
         ),
-        Wanted(
-            code="sr",
-            id=str(storage["id"]),
-            api_version=STORAGE_API,
-            ownership=Ownership.PART,
-            depends_on=(names.network,),
-            body={
-                "properties": {"networkAcls": {"virtualNetworkRules": [{"id": names.nodes_subnet, "action": "Allow"}]}}
-            },
-            sentence=f"the storage account {storage.get('name')} lets the nodes' subnet in",
-        ),
     ]
+    lets_in = Wanted(
+        code="sr",
+        id=str(storage["id"]),
+        api_version=STORAGE_API,
+        ownership=Ownership.PART,
+        depends_on=(names.network,),
+        body={"properties": {"networkAcls": rule}},
+        sentence=f"the storage account {storage.get('name')} lets the nodes' subnet in",
+    )
+    return made if by_endpoint else [*made, lets_in]
 
 
 def _account(names: Names, location: str, subnet: Subnet) -> list[Wanted]:
@@ -256,10 +325,8 @@ def _account(names: Names, location: str, subnet: Subnet) -> list[Wanted]:
     ]  # fmt: skip
 
 
-def _dns(names: Names, facts: Facts, network: Network) -> list[Wanted]:
-    """The zone with its links and records; with central DNS the records are for its owner to make (`dns_records`)."""
-    if facts.options.central_dns:
-        return []
+def _dns(names: Names, network: Network | None) -> list[Wanted]:
+    """The zone with its links and records; with central DNS the records are for its owner to make (`records.py`)."""
 
     def link(code: str, target: str, needs: tuple[str, ...], what: str) -> Wanted:
         return Wanted(
@@ -294,63 +361,8 @@ def _dns(names: Names, facts: Facts, network: Network) -> list[Wanted]:
             body={"location": "global", "tags": tags(names)},
             sentence=f"a private DNS zone {ZONE}",
         ),
-        link("l1", network.id, (), "the workspace's network"),
+        *([link("l1", network.id, (), "the workspace's network")] if network else ()),
         link("l2", names.network, (names.network,), "the Batch network"),
         group("g1", names.account_endpoint, "the account"),
         group("g2", names.node_endpoint, "node management"),
     ]
-
-
-def dns_records(facts: Facts) -> list[Mapping[str, str]]:
-    """With central DNS: the records its owner has to make, once the endpoints are there."""
-    names = names_of(facts)
-    account = (facts.found.get(names.account.lower()) or {}).get("properties") or {}
-    found: list[Mapping[str, str]] = []
-    for id, member in ((names.account_endpoint, "accountEndpoint"), (names.node_endpoint, "nodeManagementEndpoint")):
-        name = str(account.get(member) or "").removesuffix(".batch.azure.com")
-        for address in endpoint_addresses(facts.found.get(id.lower()) or {}, facts.interfaces) if name else ():
-            found.append({"zone": ZONE, "type": "A", "name": name, "address": address})
-    return found
-
-
-def endpoint_addresses(endpoint: Body, interfaces: Iterable[Body]) -> list[str]:
-    """The private addresses of an endpoint, by its network interfaces.
-
-    Its own `customDnsConfigs`, where those may not be read, is empty once a DNS zone group keeps the records
-    (Source: REST, Private Endpoints).
-    """
-    properties = endpoint.get("properties") or {}
-    cards = {str(one.get("id", "")).lower() for one in properties.get("networkInterfaces") or ()}
-    found = [
-        str(inner["properties"]["privateIPAddress"])
-        for card in interfaces
-        if str(card.get("id", "")).lower() in cards
-        for inner in (card.get("properties") or {}).get("ipConfigurations") or ()
-        if (inner.get("properties") or {}).get("privateIPAddress")
-    ]
-    told = [str(text) for one in properties.get("customDnsConfigs") or () for text in one.get("ipAddresses") or ()]
-    return list(dict.fromkeys(found or told))
-
-
-def remains(facts: Facts) -> tuple[Wanted, ...]:
-    """What an enable may have left where no design can be made any more: no head node, no storage account.
-
-    For removal only.
-    """
-    names = names_of(facts)
-    space = IPv4Network("10.0.0.0/22")
-    nowhere = {"id": f"{names.group}/providers/Microsoft.Storage/storageAccounts/none", "name": "none"}
-    storage = next((one for one in facts.storage_accounts if TAG not in (one.get("tags") or {})), nowhere)
-    subnet = Subnet(id=f"{names.group}/none", name="none", prefix="10.0.0.0/24", taken=0)
-    networks = facts.networks or (Network(id=f"{names.group}/none", name="none", location="", prefixes=(), subnets=()),)
-    head = Machine(id=f"{names.group}/none", name="none", operating_system="Linux", principal_id=None)
-    linked = [one for network in networks for one in _dns(names, facts, network) if one.code == "l1"]
-    return (
-        *_network(names, facts.location, space, storage),
-        *_account(names, facts.location, subnet),
-        *(one for one in _dns(names, facts, networks[0]) if one.code != "l1"),
-        *linked,
-        *access.node_identity(names, facts.location, storage, facts.registry, tags(names)),
-        *(one for one in access.roles(names, head, storage, ()) if one.code != "hi"),
-        *access.policy(names, facts.options),
-    )

@@ -8,8 +8,8 @@ from ipaddress import IPv4Address, IPv4Network
 from typing import Any
 
 from azbatch.workspace import ranges
-from azbatch.workspace.design import endpoint_addresses
 from azbatch.workspace.model import Body, Finding
+from azbatch.workspace.records import endpoint_addresses
 
 ZONE = "privatelink.batch.azure.com"
 AGENT_PORTS = ("29876", "29877")  # of the classic node communication, retired in March 2026

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
-from azbatch.errors import ConfigurationError
-from azbatch.workspace import design, doctor
+from azbatch.errors import ConfigurationError, ServiceError
+from azbatch.workspace import design, doctor, doctor_ways
 from azbatch.workspace.gather import BATCH_API, NETWORK_API, Gatherer
 from azbatch.workspace.model import Body, Facts, Finding, Options
 from azbatch.workspace.ports import Arm
@@ -16,8 +16,16 @@ DNS_API = "2024-06-01"
 
 
 def examine(arm: Arm, options: Options, now: datetime, images: Mapping[str, datetime | None]) -> list[Finding]:
-    """The doctor's findings. Raises ConfigurationError where there is no such workspace."""
+    """The doctor's findings. Raises ConfigurationError where there is no such workspace, or head node as named."""
     facts = Gatherer(arm, options).facts()
+    faults = list(facts.faults)
+    if options.head_node is not None:
+        try:
+            design.head_node(facts)
+        except ConfigurationError as error:
+            faults += error.faults
+    if faults:
+        raise ConfigurationError(faults)
     group = f"{facts.group['id']}/providers"
     account = next(iter(arm.list(f"{group}/Microsoft.Batch/batchAccounts", BATCH_API)), None)
     endpoints = list(arm.list(f"{group}/Microsoft.Network/privateEndpoints", NETWORK_API))
@@ -28,10 +36,11 @@ def examine(arm: Arm, options: Options, now: datetime, images: Mapping[str, date
     pools = list(arm.list(f"{account['id']}/pools", BATCH_API)) if account else []
     own = _workspace_network(facts)
     network = _nodes_network(arm, group, pools, own)
-    return doctor.doctor(
+    guard = _security_group(arm, network)
+    found = doctor.doctor(
         account,
         network,
-        _security_group(arm, network),
+        guard,
         endpoints,
         zones,
         pools,
@@ -41,6 +50,32 @@ def examine(arm: Arm, options: Options, now: datetime, images: Mapping[str, date
         quota=(account.get("properties") or {}).get("dedicatedCoreQuota") if account else None,
         now=now,
     )
+    gateways, tables = _hung_on(arm, network, "natGateway"), _hung_on(arm, network, "routeTable")
+    found += doctor_ways.ways_out(network, guard, gateways, tables)
+    found += doctor_ways.storage(_storage(facts), network, guard, endpoints, zones, facts.interfaces)
+    return found
+
+
+def _storage(facts: Facts) -> Body | None:
+    try:
+        return design.storage_account(facts)
+    except ConfigurationError:
+        return None
+
+
+def _hung_on(arm: Arm, network: Body | None, member: str) -> dict[str, Body | None]:
+    """What the network's subnets refer to, by lower-case id; None where it may not be read."""
+    found: dict[str, Body | None] = {}
+    for subnet in ((network or {}).get("properties") or {}).get("subnets") or ():
+        id = str(((subnet.get("properties") or {}).get(member) or {}).get("id", ""))
+        if id and id.lower() not in found:
+            try:
+                found[id.lower()] = arm.get(id, NETWORK_API)
+            except ServiceError as error:
+                if error.status != 403:
+                    raise
+                found[id.lower()] = None
+    return found
 
 
 def _workspace_network(facts: Facts) -> str:

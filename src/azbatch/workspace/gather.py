@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import Any
 
 from azbatch.errors import ConfigurationError, ServiceError
-from azbatch.workspace import design, plan, ranges
+from azbatch.workspace import choices, design, ledger, plan, ranges
 from azbatch.workspace.model import Body, Facts, Machine, Network, Options, Ownership, Rights, Subnet
 from azbatch.workspace.names import Names
 from azbatch.workspace.ports import Arm
@@ -24,6 +24,13 @@ UNSETTLED = {"creating", "updating", "deleting"}
 
 def check(options: Options) -> None:
     """What can be told of the options alone. Raises ConfigurationError with all faults."""
+    faults = [*_nameless(options), *_malformed(options)]
+    if faults:
+        raise ConfigurationError(faults)
+
+
+def _nameless(options: Options) -> list[str]:
+    """Faults without which nothing can be asked of Azure."""
     faults = []
     if not re.fullmatch(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}", options.subscription):
         faults.append(
@@ -32,21 +39,31 @@ def check(options: Options) -> None:
         )
     if not re.fullmatch(r"[\w().-]{0,89}[\w()-]", options.workspace):
         faults.append(f"'{options.workspace}' is no name of a workspace: give --workspace the resource group's name.")
-    registry = options.image_registry
-    if registry is not None and not re.fullmatch(
-        rf"[A-Za-z0-9]{{5,50}}|/.*/{REGISTRIES}/[A-Za-z0-9]{{5,50}}", registry
-    ):
+    return faults
+
+
+def _malformed(options: Options) -> list[str]:
+    """Faults that leave the workspace to be read: told with those that only Azure knows."""
+    faults = []
+    if not _registry_is_one(options.image_registry):
         faults.append(
-            f"'{registry}' is no container registry: give --image-registry its name (5 to 50 letters and digits, "
-            f"without .azurecr.io) or its whole resource id."
+            f"'{options.image_registry}' is no container registry: give --image-registry its name (5 to 50 letters and "
+            f"digits, without .azurecr.io), its whole resource id, or none."
         )
+    if options.way_out not in {None, *choices.WAYS_OUT}:
+        faults.append(f"'{options.way_out}' is no way out: give --way-out {' or '.join(choices.WAYS_OUT)}.")
     if options.address_space is not None:
         try:
             ranges.parse(options.address_space)
         except ConfigurationError as error:
             faults += error.faults
-    if faults:
-        raise ConfigurationError(faults)
+    return faults
+
+
+def _registry_is_one(text: str | None) -> bool:
+    """Whether it is a registry's name or id, or a word for none."""
+    name = r"[A-Za-z0-9]{5,50}"
+    return text is None or text == choices.NONE or bool(re.fullmatch(rf"{name}|/.*/{REGISTRIES}/{name}", text))
 
 
 class Gatherer:
@@ -56,15 +73,25 @@ class Gatherer:
         self._arm, self._options = arm, options
         self._names = Names(options.subscription, options.workspace)
 
-    def facts(self) -> Facts:
-        """All facts; resources under way are waited for by reading them again."""
-        check(self._options)
+    def facts(self, *, everything: bool = False) -> Facts:
+        """All facts; with `everything` also of what an enable may have made that is not wanted now.
+
+        Faults of the options that leave the workspace to be read come along in `Facts.faults`.
+        """
+        if nameless := _nameless(self._options):
+            raise ConfigurationError([*nameless, *_malformed(self._options)])
+        faults = _malformed(self._options)
         group = self._group()
         with ThreadPoolExecutor(THREADS) as threads:
-            asked = {name: threads.submit(ask) for name, ask in self._questions()}
-            told = {name: _result(future) for name, future in asked.items()}
-            base = self._assembled(group, told)
-            ids = self._candidates(base)
+            asked = {name: threads.submit(ask) for name, ask in self._questions(group)}
+            told: dict[str, Any] = {}
+            for name, future in asked.items():
+                try:
+                    told[name] = future.result()
+                except ConfigurationError as error:
+                    faults += error.faults
+            base = self._assembled(group, told, faults)
+            ids = self._candidates(base, everything=everything)
             unreadable: list[str] = []
             bodies = dict(
                 zip(
@@ -76,7 +103,6 @@ class Gatherer:
                 )
             )
             found = {id.lower(): body for id, body in bodies.items()}
-            registry = told["registry"]
             names = design.names_of(base)
             available, limit = True, None
             if found.get(names.account.lower()) is None:
@@ -86,7 +112,6 @@ class Gatherer:
         return replace(
             base,
             found={**base.found, **found},
-            registry=registry,
             unreadable=tuple(sorted(unreadable)),
             account_name_available=available,
             quotas={"batchAccounts": limit, "batchAccountsUsed": used},
@@ -126,7 +151,7 @@ class Gatherer:
             )
         return group
 
-    def _questions(self) -> Iterator[tuple[str, Callable[[], Any]]]:
+    def _questions(self, group: Body) -> Iterator[tuple[str, Callable[[], Any]]]:
         names, arm = self._names, self._arm
         inside = f"{names.group}/providers"
 
@@ -137,18 +162,29 @@ class Gatherer:
         yield "networks", listing(f"{inside}/Microsoft.Network/virtualNetworks", NETWORK_API)
         yield "cards", listing(f"{inside}/Microsoft.Network/networkInterfaces", NETWORK_API)
         yield "machines", listing(f"{inside}/Microsoft.Compute/virtualMachines", COMPUTE_API)
+        yield "endpoints", listing(f"{inside}/Microsoft.Network/privateEndpoints", NETWORK_API)
         yield "locks", listing(f"{inside}/Microsoft.Authorization/locks", LOCKS_API)
+        yield "all locks", listing(f"{names.scope}/providers/Microsoft.Authorization/locks", LOCKS_API)
         yield "group rights", listing(f"{inside}/Microsoft.Authorization/permissions", ROLES_API)
         yield "rights", listing(f"{names.scope}/providers/Microsoft.Authorization/permissions", ROLES_API)
         yield "policies", listing(f"{names.scope}/providers/Microsoft.Authorization/policyAssignments", POLICY_API)
         yield "assignments", listing(f"{names.scope}/providers/Microsoft.Authorization/roleAssignments", ROLES_API)
         yield "providers", listing(f"{names.scope}/providers", RESOURCES_API)
         yield "accounts", listing(f"{names.scope}/providers/Microsoft.Batch/batchAccounts", BATCH_API)
-        yield "registry", self._registry
+        for id in self._elsewhere(group):
+            yield id, listing(f"{id}/providers/Microsoft.Authorization/permissions", ROLES_API)
+        if _registry_is_one(self._options.image_registry):
+            yield "registry", self._registry
+
+    def _elsewhere(self, group: Body) -> list[str]:
+        """Ids of the registries in other subscriptions, whose rights are not those of this one."""
+        asked = self._options.image_registry or ""
+        ids = {id.lower(): id for id in (*ledger.read_registries(group), *([asked] if asked.startswith("/") else ()))}
+        return [id for key, id in ids.items() if not key.startswith(f"{self._names.scope.lower()}/")]
 
     def _registry(self) -> Body | None:
         wanted = self._options.image_registry
-        if wanted is None:
+        if wanted is None or wanted == choices.NONE:
             return None
         if wanted.startswith("/"):
             found = self._arm.get(wanted, REGISTRY_API)
@@ -179,7 +215,7 @@ class Gatherer:
             return None
         return int(found["accountQuota"]) if found and "accountQuota" in found else None
 
-    def _assembled(self, group: Body, told: Mapping[str, Any]) -> Facts:
+    def _assembled(self, group: Body, told: Mapping[str, Any], faults: Sequence[str]) -> Facts:
         names = self._names
         places = _places(told["cards"])
         policies = [one for one in told["policies"] if _applies(one, names.group)]
@@ -204,22 +240,40 @@ class Gatherer:
                 _network(one) for one in told["networks"] if str(one["id"]).lower() != names.network.lower()
             ),
             machines=tuple(_machine(one, places) for one in told["machines"]),
-            locks=tuple(told["locks"]),
-            rights=(*_rights(names.group, told["group rights"]), *_rights(names.scope, told["rights"])),
+            locks=tuple({str(one["id"]).lower(): one for one in (*told["locks"], *told["all locks"])}.values()),
+            rights=(
+                *_rights(names.group, told["group rights"]),
+                *_rights(names.scope, told["rights"]),
+                *(one for id in self._elsewhere(group) for one in _rights(id, told[id])),
+            ),
             providers={str(one.get("namespace")): str(one.get("registrationState")) for one in told["providers"]},
             policies=tuple(expanded),
-            ledger=plan.read_ledger(group),
+            ledger=ledger.read_codes(group),
+            registry=told.get("registry"),
+            pulls_from=tuple({"id": id, "name": id.rpartition("/")[2]} for id in ledger.read_registries(group)),
+            head_principal=_head_principal(names, told["assignments"]),
+            faults=tuple(faults),
             interfaces=tuple(told["cards"]),
             shared_users=_users(names, told),
-            found={str(one["id"]).lower(): one for name in ("storage", "networks", "machines") for one in told[name]},
+            found={
+                str(one["id"]).lower(): one
+                for bodies in (
+                    *(told[name] for name in ("storage", "networks", "machines", "endpoints")),
+                    _subnets(names, told["networks"]),
+                )
+                for one in bodies
+            },
         )
 
-    def _candidates(self, facts: Facts) -> dict[str, str]:
+    def _candidates(self, facts: Facts, *, everything: bool) -> dict[str, str]:
         """Ids that could be ours, with the api-version to read them by, but for those that a list has told."""
         try:
             wanted = design.design(facts)
         except ConfigurationError:
             wanted = ()  # told by the preflight
+        every = design.every(facts)
+        # Without a ledger (never enabled, or somebody wiped it) only looking for all of it tells what is there.
+        wanted = (*wanted, *(every if everything or not facts.ledger else plan.former(facts, wanted, every)))
         known = {str(id) for id in facts.found}
         return {
             one.id: one.api_version
@@ -248,10 +302,6 @@ def _one_as_far_as_allowed(arm: Arm, id: str, version: str, unreadable: list[str
         raise
 
 
-def _result(future: Future[Any]) -> Any:
-    return future.result()
-
-
 def _rights(scope: str, told: list[Body]) -> list[Rights]:
     return [
         Rights(scope=scope, actions=tuple(one.get("actions") or ()), not_actions=tuple(one.get("notActions") or ()))
@@ -274,6 +324,23 @@ def _users(names: Names, told: Mapping[str, Any]) -> dict[str, int]:
             if not str(one["id"]).lower().startswith(inside):
                 counted[used] = counted.get(used, 0) + 1
     return counted
+
+
+def _head_principal(names: Names, assignments: list[Body]) -> str | None:
+    """Whose identity an earlier enable gave the head node's role."""
+    id = names.assignment(names.group, "a1").lower()
+    found = next((one for one in assignments if str(one["id"]).lower() == id), None)
+    return None if found is None else str((found.get("properties") or {}).get("principalId"))
+
+
+def _subnets(names: Names, networks: list[Body]) -> list[Body]:
+    """Those of the Batch network."""
+    return [
+        subnet
+        for one in networks
+        if str(one["id"]).lower() == names.network.lower()
+        for subnet in (one.get("properties") or {}).get("subnets") or ()
+    ]
 
 
 def _places(cards: list[Body]) -> dict[str, tuple[str, tuple[str, ...]]]:

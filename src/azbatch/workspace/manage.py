@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from azbatch.errors import AzbatchError, ConfigurationError
-from azbatch.workspace import apply, design, plan, preflight
+from azbatch.workspace import apply, design, doctor, ledger, plan, preflight, residents
 from azbatch.workspace.gather import BATCH_API, Gatherer
 from azbatch.workspace.model import Facts, Finding, Options, Plan, Verb, Wanted
 from azbatch.workspace.ports import Arm
@@ -22,6 +22,11 @@ class Looked:
     findings: tuple[Finding, ...]
 
     @property
+    def untidy(self) -> bool:
+        """Whether the ledger tells of what is neither wanted nor there: an enable ended before it could say so."""
+        return self.plan.empty and ledger.after(self.facts, self.wanted) != ledger.before(self.facts, Plan(changes=()))
+
+    @property
     def fatal(self) -> tuple[Finding, ...]:
         return tuple(one for one in self.findings if one.fatal)
 
@@ -30,7 +35,7 @@ def look(arm: Arm, options: Options) -> Looked:
     """Plan an enable. Raises ConfigurationError where no design can be made."""
     facts = Gatherer(arm, options).facts()
     wanted = design.design(facts)
-    made = plan.plan(facts, wanted)
+    made = plan.plan(facts, wanted, plan.former(facts, wanted, design.every(facts)))
     return Looked(facts=facts, wanted=wanted, plan=made, findings=tuple(preflight.preflight(facts, made, wanted)))
 
 
@@ -39,7 +44,7 @@ def enable(arm: Arm, looked: Looked, tell: apply.Tell) -> Looked:
     if looked.fatal:
         raise ConfigurationError([f"{one.sentence} {one.remedy}" for one in looked.fatal])
     names = design.names_of(looked.facts)
-    apply.write_ledger(arm, names, looked.facts.group, plan.to_be_written(looked.facts, looked.plan))
+    apply.write_ledger(arm, names, ledger.before(looked.facts, looked.plan))
     apply.carry_out(arm, looked.plan, looked.facts, tell)
     again = look(arm, looked.facts.options)
     if not again.plan.empty:
@@ -47,6 +52,7 @@ def enable(arm: Arm, looked: Looked, tell: apply.Tell) -> Looked:
         raise AzbatchError(
             f"Some things are not yet as planned ({left}): somebody else may be at work; run the command again."
         )
+    apply.write_ledger(arm, names, ledger.after(again.facts, again.wanted))
     return again
 
 
@@ -73,25 +79,18 @@ def wait_for_roles(seconds: float, say: Callable[[str], None], sleep: Callable[[
 
 
 def look_for_removal(arm: Arm, options: Options) -> Looked:
-    """Plan a disable. It needs no head node and no whole environment: the design tells what to look for."""
-    facts = Gatherer(arm, options).facts()
-    try:
-        wanted = design.design(facts)
-    except ConfigurationError:
-        wanted = design.remains(facts)
-        facts = _read(arm, facts, wanted)
+    """Plan a disable. It needs no head node, no whole environment, and none of the options that enable was given."""
+    facts = Gatherer(arm, options).facts(everything=True)
+    wanted = design.every(facts)
     made = plan.removal(facts, wanted)
-    findings = (*preflight.preflight(facts, made, ()), *preflight.unseen(facts))
-    return Looked(facts=facts, wanted=wanted, plan=made, findings=findings)
-
-
-def _read(arm: Arm, facts: Facts, wanted: tuple[Wanted, ...]) -> Facts:
-    from dataclasses import replace
-
-    missing = [one for one in wanted if one.id.lower() not in facts.found]
-    return replace(
-        facts, found={**facts.found, **{one.id.lower(): arm.get(one.id, one.api_version) for one in missing}}
+    zones = [one.wanted.id for one in made.changes if one.wanted.code in {"zo", "zb"}]
+    links = [one for zone in zones for one in arm.list(f"{zone}/virtualNetworkLinks", design.DNS_API)]
+    findings = (
+        *preflight.preflight(facts, made, ()),
+        *preflight.unseen(facts),
+        *residents.residents(facts, made, links),
     )
+    return Looked(facts=facts, wanted=wanted, plan=made, findings=findings)
 
 
 def pools(arm: Arm, looked: Looked) -> list[str]:
@@ -100,6 +99,37 @@ def pools(arm: Arm, looked: Looked) -> list[str]:
     if looked.facts.found.get(account.lower()) is None:
         return []
     return [str(one["name"]) for one in arm.list(f"{account}/pools", BATCH_API)]
+
+
+def _strange_pools(arm: Arm, looked: Looked) -> Iterator[str]:
+    """`account/pool` of the pools of other accounts that stand in the Batch network, where it is to go."""
+    names = design.names_of(looked.facts)
+    if not any(one.wanted.code == "vn" for one in looked.plan.changes):
+        return
+    for account in arm.list(f"{names.scope}/providers/Microsoft.Batch/batchAccounts", BATCH_API):
+        if str(account["id"]).lower() == names.account.lower():
+            continue
+        for pool in arm.list(f"{account['id']}/pools", BATCH_API):
+            if doctor.pool_subnet(pool).lower().startswith(f"{names.network.lower()}/"):
+                yield f"{account['name']}/{pool['name']}"
+
+
+def check_pools(arm: Arm, looked: Looked, *, drop_pools: bool) -> list[str]:
+    """The pools that have to go first. Raises AzbatchError for any, unless told that they may; for those of other
+    accounts in the Batch network in any case.
+    """
+    strange = list(_strange_pools(arm, looked))
+    if strange:
+        raise AzbatchError(
+            f"Pools of other Batch accounts stand in the Batch network ({', '.join(strange)}): delete them first."
+        )
+    there = pools(arm, looked)
+    if there and not drop_pools:
+        raise AzbatchError(
+            f"The Batch account {design.names_of(looked.facts).account_name} has pools ({', '.join(there)}): delete "
+            f"them first, or say --delete-pools."
+        )
+    return there
 
 
 def disable(
@@ -112,13 +142,7 @@ def disable(
     if looked.fatal:
         raise ConfigurationError([f"{one.sentence} {one.remedy}" for one in looked.fatal])
     names = design.names_of(looked.facts)
-    there = pools(arm, looked)
-    if there and not drop_pools:
-        raise AzbatchError(
-            f"The Batch account {names.account_name} has pools ({', '.join(there)}): delete them first, or say "
-            f"--delete-pools."
-        )
-    for pool in there:
+    for pool in check_pools(arm, looked, drop_pools=drop_pools):
         say(f"Deleting pool {pool}.")
         arm.delete(f"{names.account}/pools/{pool}", BATCH_API)
     apply.carry_out(arm, looked.plan, looked.facts, tell)
@@ -128,5 +152,5 @@ def disable(
         raise AzbatchError(
             f"Some things are still there ({left}): somebody else may be at work; run the command again."
         )
-    apply.write_ledger(arm, names, again.facts.group, ())
+    apply.write_ledger(arm, names, {})
     return again

@@ -20,14 +20,16 @@ class Ownership(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Options:
-    """What the owner asked for; None is "choose for me"."""
+    """What the owner asked for; None is "choose for me, or as an earlier enable left it" (`choices.chosen`)."""
 
     subscription: str
     workspace: str
     head_node: str | None = None
     address_space: str | None = None
-    image_registry: str | None = None  # name or id of an Azure container registry
-    central_dns: bool = False  # private DNS is managed elsewhere: no zone, the records are printed
+    image_registry: str | None = None  # name or id of an Azure container registry; "none": none any more
+    central_dns: bool | None = None  # private DNS is managed elsewhere: no zone, the records are printed
+    way_out: str | None = None  # "nat-gateway" or "none"
+    storage_private_endpoint: bool | None = None  # nodes reach the storage by a private endpoint
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,7 +80,7 @@ class Facts:
     """All that a design depends on, read once. Bodies are as ARM returned them.
 
     `found` maps the lower-case id of every resource that we could own, or own a part of, to its body, None where there
-    is none.
+    is none; of the Batch network also each subnet.
     """
 
     options: Options
@@ -94,7 +96,10 @@ class Facts:
     providers: Mapping[str, str] = field(default_factory=dict)  # namespace -> registrationState
     quotas: Mapping[str, int | None] = field(default_factory=dict)  # batchAccounts, cores per family, ...
     policies: tuple[Body, ...] = ()  # assignments in force, their definitions expanded under "definition"
-    registry: Body | None = None
+    registry: Body | None = None  # the one asked for
+    pulls_from: tuple[Body, ...] = ()  # those whose images earlier enables let the nodes pull; the last one is chosen
+    head_principal: str | None = None  # whom an earlier enable made the head node
+    faults: tuple[str, ...] = ()  # of what was asked for, found while reading
     account_name_available: bool = True
     ledger: tuple[str, ...] = ()  # codes of what an earlier enable made, or was about to
     shared_users: Mapping[str, int] = field(default_factory=dict)  # definition id -> assignments outside this workspace

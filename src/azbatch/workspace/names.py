@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 _NAMESPACE = uuid.UUID("5b7f6f0c-8a53-4a55-9f0b-3c1f2a0d7e11")
-ZONE = "privatelink.batch.azure.com"
+ZONE, BLOB_ZONE = "privatelink.batch.azure.com", "privatelink.blob.core.windows.net"
 _BATCH, _NETWORK = "Microsoft.Batch/batchAccounts", "Microsoft.Network"
 _AUTHORIZATION = "Microsoft.Authorization"
 
@@ -81,11 +81,29 @@ class Names:
         return self._in(f"{_NETWORK}/privateEndpoints", self._short("batch-nodes"))
 
     @property
+    def storage_endpoint(self) -> str:
+        return self._in(f"{_NETWORK}/privateEndpoints", self._short("batch-storage"))
+
+    @property
+    def nat_gateway(self) -> str:
+        return self._in(f"{_NETWORK}/natGateways", self._short("batch-nat"))
+
+    @property
+    def nat_address(self) -> str:
+        return self._in(f"{_NETWORK}/publicIPAddresses", self._short("batch-nat-ip"))
+
+    @property
     def zone(self) -> str:
         return self._in(f"{_NETWORK}/privateDnsZones", ZONE)
 
-    def zone_link(self, network: str) -> str:
-        return f"{self.zone}/virtualNetworkLinks/azbatch-{hashlib.sha256(network.lower().encode()).hexdigest()[:10]}"
+    @property
+    def blob_zone(self) -> str:
+        return self._in(f"{_NETWORK}/privateDnsZones", BLOB_ZONE)
+
+    def zone_link(self, network: str, zone: str = "") -> str:
+        """Of a network to a zone, by default the account's."""
+        name = f"azbatch-{hashlib.sha256(network.lower().encode()).hexdigest()[:10]}"
+        return f"{zone or self.zone}/virtualNetworkLinks/{name}"
 
     @property
     def node_identity(self) -> str:

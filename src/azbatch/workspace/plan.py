@@ -2,27 +2,44 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 
 from azbatch.workspace.compare import differences, foreign, resolved
 from azbatch.workspace.design import TAG
 from azbatch.workspace.model import Body, Change, Facts, Finding, Ownership, Plan, Verb, Wanted
 
-LEDGER_TAG = "azbatch-ledger"
+_REMEDIES = {
+    "zb": "Say --central-dns and make the storage's record in that zone, or leave --storage-private-endpoint out.",
+}
 
 
-def plan(facts: Facts, wanted: Sequence[Wanted]) -> Plan:
-    """What to create, change and keep, in an order that works."""
-    return Plan(changes=tuple(_change(facts, one) for one in ordered(wanted)))
+def plan(facts: Facts, wanted: Sequence[Wanted], former: Sequence[Wanted] = ()) -> Plan:
+    """What to create, change and keep, in an order that works; then what to take away of what is `former`."""
+    ours = {one.id.lower() for one in (*wanted, *former)}
+    made = tuple(_change(facts, one, ours) for one in ordered(wanted))
+    return Plan(changes=(*made, *removal(facts, former).changes))
 
 
-def _change(facts: Facts, one: Wanted) -> Change:
+def former(facts: Facts, wanted: Sequence[Wanted], every: Iterable[Wanted]) -> list[Wanted]:
+    """Of `every` thing an enable may have made: what the ledger tells of, or is found to be ours, and the design has no
+    more.
+    """
+    kept = {(one.code, one.id.lower()) for one in wanted}
+    return [
+        one
+        for one in every
+        if (one.code, one.id.lower()) not in kept
+        and (one.code in facts.ledger or (facts.found.get(one.id.lower()) is not None and is_ours(facts, one)))
+    ]
+
+
+def _change(facts: Facts, one: Wanted, ours: Collection[str]) -> Change:
     found = facts.found.get(one.id.lower())
     if found is None:
         return Change(verb=Verb.CREATE, wanted=one)
-    body = resolved(one.body, facts.found)
+    body = resolved(one.body, facts.found, keep=True)
     differs = tuple(differences(body, found))
-    others = tuple(foreign(body, found)) if one.ownership is Ownership.OWNED else ()
+    others = tuple(foreign(body, found, ours)) if one.ownership is Ownership.OWNED else ()
     return Change(verb=Verb.UPDATE if differs else Verb.KEEP, wanted=one, differences=differs, foreign=others)
 
 
@@ -40,9 +57,19 @@ def ordered(wanted: Sequence[Wanted]) -> list[Wanted]:
 
 
 def is_ours(facts: Facts, one: Wanted) -> bool:
-    """By the ledger, or by our tag on the resource itself."""
+    """By the ledger, by our tag on the resource itself, or because nobody else can have made it."""
     found = facts.found.get(one.id.lower()) or {}
-    return one.code in facts.ledger or TAG in (found.get("tags") or {})
+    return one.code in facts.ledger or TAG in (found.get("tags") or {}) or _only_ours(facts, one, found)
+
+
+def _only_ours(facts: Facts, one: Wanted, found: Body) -> bool:
+    """An assignment under a GUID that only we compute; what is nested in a resource with our tag; our policy's
+    assignment, and parts that name a resource of ours, where they are as we write them.
+    """
+    above = facts.found.get("/".join(one.id.lower().split("/")[:-2])) or {}
+    if "/roleAssignments/" in one.id or TAG in (above.get("tags") or {}):
+        return True
+    return one.code in {"pa", "sr", "wo"} and not list(differences(resolved(one.body, facts.found), found))
 
 
 def strangers(facts: Facts, wanted: Iterable[Wanted]) -> list[Finding]:
@@ -52,7 +79,7 @@ def strangers(facts: Facts, wanted: Iterable[Wanted]) -> list[Finding]:
             code="NotOurs",
             subject=one.id,
             sentence=f"{one.id.rsplit('/', 1)[-1]} exists already and was not made by azbatch.",
-            remedy="Rename or remove it, then run the command again.",
+            remedy=_REMEDIES.get(one.code, "Rename or remove it, then run the command again."),
         )
         for one in wanted
         if one.ownership is Ownership.OWNED and facts.found.get(one.id.lower()) is not None and not is_ours(facts, one)
@@ -73,24 +100,8 @@ def removal(facts: Facts, wanted: Sequence[Wanted]) -> Plan:
             if facts.shared_users.get(one.id.lower(), 0) == 0:
                 changes.append(Change(verb=Verb.REMOVE, wanted=one))
         elif one.ownership is Ownership.PART:
-            if one.code in facts.ledger and not list(differences(resolved(one.body, facts.found), found)):
+            if is_ours(facts, one) and not list(differences(resolved(one.body, facts.found), found)):
                 changes.append(Change(verb=Verb.REMOVE, wanted=one))
         elif is_ours(facts, one):
             changes.append(Change(verb=Verb.REMOVE, wanted=one))
     return Plan(changes=tuple(changes))
-
-
-def to_be_written(facts: Facts, made: Plan) -> tuple[str, ...]:
-    """The codes the ledger must hold before the plan is carried out: all it held, and all that will be made."""
-    new = [
-        change.wanted.code
-        for change in made.changes
-        if change.verb is Verb.CREATE or (change.verb is Verb.UPDATE and change.wanted.ownership is Ownership.PART)
-    ]
-    return tuple(sorted({*facts.ledger, *new}))
-
-
-def read_ledger(group: Body) -> tuple[str, ...]:
-    """The codes in the resource group's ledger tag."""
-    text = str((group.get("tags") or {}).get(LEDGER_TAG, ""))
-    return tuple(code for code in text.split(",") if code)

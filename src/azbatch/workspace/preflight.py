@@ -54,6 +54,7 @@ def preflight(facts: Facts, plan: Plan, wanted: Sequence[Wanted]) -> list[Findin
         *_quotas(facts, plan),
         *_policies(facts, plan),
         *_locks(facts, plan),
+        *_gateway(facts, plan),
     ]
 
 
@@ -175,15 +176,44 @@ def _denies(assignment: Mapping[str, Any], change: Change, body: Mapping[str, An
 
 
 def _locks(facts: Facts, plan: Plan) -> Iterator[Finding]:
-    removes = any(one.verb is Verb.REMOVE for one in plan.changes)
-    writes = any(one.verb in {Verb.CREATE, Verb.UPDATE} for one in plan.changes)
     for lock in facts.locks:
         level = (lock.get("properties") or {}).get("level")
-        if (level == "ReadOnly" and (writes or removes)) or (level == "CanNotDelete" and removes):
+        scope = str(lock.get("id")).split("/providers/Microsoft.Authorization/locks")[0]
+        hit = next((one for one in plan.changes if _locked(one, str(level), scope.lower())), None)
+        if hit is not None:
+            verb = "changed" if level == "ReadOnly" else "removed"
             yield Finding(
                 code="Locked",
                 subject=str(lock.get("id")),
-                sentence=f"The lock '{lock.get('name')}' ({level}) on "
-                f"{str(lock.get('id')).split('/providers/Microsoft.Authorization')[0]} forbids it.",
+                sentence=f"The lock '{lock.get('name')}' ({level}) on {scope} forbids that "
+                f"{kind_of(hit.wanted.id).rpartition('/')[2]} {hit.wanted.id.rpartition('/')[2]} is {verb}.",
                 remedy="Remove the lock for the time, or ask whoever set it.",
             )
+
+
+def _locked(change: Change, level: str, scope: str) -> bool:
+    """Whether a lock at a scope (lower case) forbids a change: what lies in it; for a removal also what it lies in.
+
+    A role assignment is not updated but made anew, so an update removes it too.
+    """
+    one = change.wanted
+    removes = change.verb is Verb.REMOVE and one.ownership is not Ownership.PART
+    removes = removes or (change.verb is Verb.UPDATE and "/roleAssignments/" in one.id)
+    if change.verb is Verb.KEEP or (level == "CanNotDelete" and not removes):
+        return False
+    id = one.id.lower()
+    return f"{id}/".startswith(f"{scope}/") or (removes and scope.startswith(f"{id}/"))
+
+
+def _gateway(facts: Facts, plan: Plan) -> Iterator[Finding]:
+    """A subnet has one NAT gateway: where its owner gave it one, ours does not take its place."""
+    part = next((one for one in plan.changes if one.wanted.code == "wo" and one.verb is Verb.UPDATE), None)
+    held = ((facts.found.get(part.wanted.id.lower()) or {}).get("properties") or {}).get("natGateway") if part else None
+    if part is not None and held:
+        name = str(held.get("id", "")).rpartition("/")[2]
+        yield Finding(
+            code="OtherGateway",
+            subject=part.wanted.id,
+            sentence=f"The nodes' subnet has the NAT gateway {name}, not made by azbatch; a subnet has only one.",
+            remedy="Say --way-out none and keep that one, or take it off the subnet first.",
+        )

@@ -7,9 +7,11 @@ deployment).
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
-from azbatch.workspace.model import Ownership, Plan, Wanted
+from azbatch.workspace.compare import merged
+from azbatch.workspace.model import Ownership, Plan, Verb, Wanted
 
 SCHEMA = "https://schema.management.azure.com/schemas/2019-04-01/deploymentTemplate.json#"
 SUBSCRIPTION_SCHEMA = "https://schema.management.azure.com/schemas/2018-05-01/subscriptionDeploymentTemplate.json#"
@@ -22,7 +24,9 @@ def template(plan: Plan, location: str) -> dict[str, Any]:
     Parts of others' resources (a storage rule, an identity) are not in it, since a template would replace the whole;
     they are told under `outputs` to whoever runs the pipeline.
     """
-    own = [one.wanted for one in plan.changes if one.wanted.ownership is not Ownership.PART]
+    changes = [one for one in plan.changes if one.verb is not Verb.REMOVE]
+    parts = [one.wanted for one in changes if one.wanted.ownership is Ownership.PART]
+    own = [_whole(one.wanted, parts) for one in changes if one.wanted.ownership is not Ownership.PART]
     above = [one for one in own if "/resourceGroups/" not in one.id]
     inside = [one for one in own if one not in above]
     nested = {
@@ -46,11 +50,26 @@ def template(plan: Plan, location: str) -> dict[str, Any]:
         "contentVersion": "1.0.0.0",
         "resources": [nested, *resources],
         "outputs": {
-            f"byHand{number}": {"type": "string", "value": one.wanted.sentence}
-            for number, one in enumerate(plan.changes)
-            if one.wanted.ownership is Ownership.PART
+            f"byHand{number}": {"type": "string", "value": one.sentence}
+            for number, one in enumerate(parts)
+            if not any(_inside(one, other) for other in own)
         },
     }
+
+
+def _inside(part: Wanted, whole: Wanted) -> bool:
+    return part.id.lower().startswith(f"{whole.id.lower()}/")
+
+
+def _whole(one: Wanted, parts: Sequence[Wanted]) -> Wanted:
+    """A resource of ours with the parts of its children in their place: what hangs on a subnet, in its network."""
+    for part in [part for part in parts if _inside(part, one)]:
+        kind, name = part.id[len(one.id) + 1 :].split("/")
+        child = {"name": name, **part.body}
+        needs = tuple(id for id in part.depends_on if id.lower() != one.id.lower())
+        body = merged({"properties": {kind: [child]}}, one.body)
+        one = replace(one, body=body, depends_on=(*one.depends_on, *needs))
+    return one
 
 
 def _resource(one: Wanted, peers: Sequence[Wanted], above: set[str] | None = None) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -18,7 +19,8 @@ def lines(plan: Plan, *, kept: bool = False) -> Iterator[str]:
             continue
         yield f"  {MARK[change.verb]} {change.wanted.sentence}  [{change.wanted.id.rsplit('/', 1)[1]}]"
         for one in change.differences:
-            yield f"      {one.path}: {_brief(one.found)} -> {_brief(one.wanted)}"
+            path = re.sub(r"\[/[^\]]*/", "[", one.path)
+            yield f"      {path}: {_brief(one.found)} -> {_brief(one.wanted)}"
         for name in change.foreign:
             yield f"      not ours, left alone: {name}"
 
@@ -27,8 +29,13 @@ def _brief(value: Any) -> str:
     if isinstance(value, Mapping):
         if "$reference" in value:
             return f"that of {value['$reference'].rsplit('/', 1)[1]}"
-        return str(value.get("name") or value.get("id") or "...")
-    return "nothing" if value is None else str(value)
+        return _last(str(value.get("name") or value.get("id") or value.get("type") or "..."))
+    return "nothing" if value is None else _last(str(value))
+
+
+def _last(text: str) -> str:
+    """The name at the end of a resource id; other texts as they are."""
+    return text.rpartition("/")[2] if text.startswith("/subscriptions/") else text
 
 
 def summary(plan: Plan) -> str:
@@ -46,9 +53,21 @@ def rights(plan: Plan) -> Iterator[str]:
 
 def reach(plan: Plan) -> Iterator[str]:
     """What nodes reach before and after."""
-    made = {one.wanted.code for one in plan.changes if one.verb is Verb.CREATE}
-    yield "  before: there are no nodes" if "vn" in made else "  before: as after"
-    yield "  after:  Batch's node management and the workspace's storage, by private ways; nothing else, in or out"
+    verbs = {one.wanted.code: one.verb for one in plan.changes}
+    way, foreign = verbs.get("wo"), [name for one in plan.changes for name in one.foreign if "/default/" in name]
+    closed, through = "nothing else, in or out", "what azbatch network opens on the internet, through the NAT gateway"
+    if "vn" in verbs and verbs["vn"] is Verb.CREATE:
+        yield "  before: there are no nodes"
+    elif way in {Verb.CREATE, Verb.UPDATE}:
+        yield f"  before: the same, but {closed}, whatever is opened"
+    elif way is Verb.REMOVE:
+        yield f"  before: the same, and {through}"
+    else:
+        yield "  before: as after"
+    rest = f"besides {through}; nothing comes in" if way not in {None, Verb.REMOVE} else closed
+    if foreign and way in {None, Verb.REMOVE}:
+        rest = f"besides what others' ways let out ({', '.join(foreign)})"
+    yield f"  after:  Batch's node management and the workspace's storage, by private ways; {rest}"
 
 
 def costs(plan: Plan) -> Iterator[str]:
@@ -57,6 +76,8 @@ def costs(plan: Plan) -> Iterator[str]:
     for what, number, dollars in cost.per_month(plan):
         total += dollars
         yield f"  {number} x {what}: about {dollars:.2f} USD a month"
+    for what, dollars in cost.per_gigabyte(plan):
+        yield f"  and about {dollars:.3f} USD per gigabyte {what}"
     yield f"  together about {total:.2f} USD a month (list prices of {cost.AS_OF}); nodes cost while they run"
 
 
@@ -80,6 +101,7 @@ def as_json(plan: Plan, found: Sequence[Finding] = ()) -> dict[str, Any]:
             for one in found
         ],
         "cost_per_month_usd": round(sum(dollars for *_, dollars in cost.per_month(plan)), 2),
+        "cost_per_gigabyte_usd": dict(cost.per_gigabyte(plan)),
     }
 
 

@@ -27,7 +27,7 @@ from azbatch_emulator.arm.records import (
     Style,
 )
 from azbatch_emulator.arm.roles import Permissions
-from azbatch_emulator.arm.store import Store
+from azbatch_emulator.arm.store import Changed, Store
 
 LOCK = "Microsoft.Authorization/locks"
 BUSY = frozenset({ProvisioningState.CREATING, ProvisioningState.UPDATING, ProvisioningState.DELETING})
@@ -192,7 +192,6 @@ class Arm:
         if external is not None:
             return Answer(status=200, body=self.render(external.put(id, draft.body)))
         own, children = _split(draft.body, kind)
-        changes = self._children(id, kind, children, request.caller, now)
         delay = (kind.create_delay if before is None else kind.update_delay) / self._speed
         state = ProvisioningState.CREATING if before is None else ProvisioningState.UPDATING
         stored = Resource(
@@ -203,7 +202,9 @@ class Arm:
             created=before.created if before else now,
             changed=now,
         )
+        changes = self._children(stored, kind, children, request.caller, now)
         self.store.put(stored)
+        self._touch(id)
         for change in changes:
             self._apply(change, now)
         if not delay:
@@ -217,10 +218,11 @@ class Arm:
         return Answer(status=200 if before else 201, body=self.render(stored), headers=headers)
 
     def _children(
-        self, id: ResourceId, kind: Kind, given: Mapping[str, list[Any]], caller: Principal, now: datetime
+        self, parent: Resource, kind: Kind, given: Mapping[str, list[Any]], caller: Principal, now: datetime
     ) -> list[Put | Delete]:
         """Embedded arrays become resources of their own; those that are not named any more go."""
         changes: list[Put | Delete] = []
+        id, before = parent.id, self.store.get(parent.id.text)
         for array, items in given.items():
             inner = self._kinds[kind.children[array].lower()]
             named: set[str] = set()
@@ -232,6 +234,8 @@ class Arm:
                 named.add(child.key)
                 body = {key: value for key, value in item.items() if key not in {"id", "name", "type", "etag"}}
                 edit = self._edit(child, self.store.get(child.text), _checked(body, child), caller, now)
+                if before is not None:
+                    edit = replace(edit, resources=Changed(self.store, parent))
                 for linked, action in inner.links(edit):
                     self._authorize_link(caller, child, linked, action, now)
                 draft = inner.put(edit)
@@ -269,6 +273,18 @@ class Arm:
         for inner in self.store.inside(resource.id.text):
             self._forget(inner, now)
         self._forget(resource, now)
+        self._touch(resource.id)
+
+    def _touch(self, id: ResourceId) -> None:
+        """A resource shown with its children (a network with its subnets) has another eTag once one of them changed."""
+        above = self.store.get(id.parent.text) if id.parent else None
+        kind = self._kinds.get(above.id.type.lower()) if above else None
+        if (
+            above is not None
+            and kind is not None
+            and id.type.lower() in {one.lower() for one in kind.children.values()}
+        ):
+            self.store.put(replace(above, etag=f'W/"{self._new_id()}"'))
 
     def _forget(self, resource: Resource, now: datetime) -> None:
         if resource.id.type.lower() == rbac.ASSIGNMENT.lower():

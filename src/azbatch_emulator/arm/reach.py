@@ -8,12 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from ipaddress import IPv4Network
+from ipaddress import IPv4Address, IPv4Network
 from typing import Any
 
 from azbatch_emulator.arm import addresses, packets
 from azbatch_emulator.arm.ids import parse
 from azbatch_emulator.arm.kinds import Resources
+from azbatch_emulator.arm.providers.network_outbound import gateway_works, next_hop
 from azbatch_emulator.arm.records import Resource
 
 NETWORK = "Microsoft.Network/virtualNetworks"
@@ -62,19 +63,31 @@ def connects(subnet: Resource, name: str, port: int, region: str, resources: Res
             message=f"The rule '{verdict.rule}' of the network security group keeps nodes from {name}:{port} "
             f"({address}).",
         )
-    if not private and not _has_way_out(subnet, name):
-        return Obstacle(
-            code="NoOutboundAccess",
-            message=f"The subnet has no way to {name}:{port} ({address}): no default outbound access, no NAT gateway.",
-        )
-    return None
+    missing = None if private else _no_way_out(subnet, name, address, resources)
+    if missing is None:
+        return None
+    return Obstacle(code="NoOutboundAccess", message=f"The subnet has no way to {name}:{port} ({address}): {missing}.")
 
 
-def _has_way_out(subnet: Resource, name: str) -> bool:
-    if subnet.properties.get("natGateway") or subnet.properties.get("defaultOutboundAccess", True):
-        return True
+def _no_way_out(subnet: Resource, name: str, address: IPv4Address, resources: Resources) -> str | None:
+    """Why a packet to a public address does not leave a subnet whose nodes have no public addresses; None if it does.
+
+    Service endpoints come before the route table, and that before a NAT gateway. Where a route leads through an
+    appliance or a gateway of the owner's, it is taken to let everything through.
+    """
     services = {str(one.get("service", "")).lower() for one in subnet.properties.get("serviceEndpoints") or ()}
-    return bool(services & {"microsoft.storage", "microsoft.storage.global"}) and ".blob." in name
+    if services & {"microsoft.storage", "microsoft.storage.global"} and ".blob." in name:
+        return None
+    hop = next_hop(subnet, address, resources)
+    if hop == "None":
+        return "its route table drops it"
+    if hop in {"VirtualAppliance", "VirtualNetworkGateway"}:
+        return None
+    if gateway_works(subnet, resources) or subnet.properties.get("defaultOutboundAccess", True):
+        return None
+    if subnet.properties.get("natGateway"):
+        return "no default outbound access, and its NAT gateway has no public address"
+    return "no default outbound access, no NAT gateway"
 
 
 def node_obstacle(spec: Mapping[str, Any], account: Resource, resources: Resources) -> Obstacle | None:
@@ -127,7 +140,7 @@ def _images(spec: Mapping[str, Any], subnet: Resource, region: str, resources: R
             found is None
             and policies
             and host.endswith((".azurecr.io", "mcr.microsoft.com"))
-            and not _private(host, subnet, region, resources)
+            and not is_private(subnet, host, region, resources)
         ):
             found = Obstacle(
                 code="ServiceEndpointPolicyDenied",
@@ -142,11 +155,12 @@ def _images(spec: Mapping[str, Any], subnet: Resource, region: str, resources: R
     return None
 
 
-def _private(host: str, subnet: Resource, region: str, resources: Resources) -> bool:
+def is_private(subnet: Resource, name: str, region: str, resources: Resources) -> bool:
+    """Whether a name resolves, for machines in a subnet, to an address inside its network or a peered one."""
     network = resources.get(subnet.id.parent.text) if subnet.id.parent else None
     if network is None:
         return False
-    address = addresses.resolve(host, network.id.text, region, resources)
+    address = addresses.resolve(name, network.id.text, region, resources)
     return any(address in space for space in spaces(network, resources))
 
 

@@ -81,5 +81,20 @@ class Store:
         }
 
 
+class Changed:
+    """Resources as they will be once one of them is stored: what its children are checked against."""
+
+    def __init__(self, store: Store, one: Resource) -> None:
+        self._store, self._one = store, one
+
+    def get(self, text: str) -> Resource | None:
+        """By id, in any case."""
+        return self._one if text.rstrip("/").lower() == self._one.id.key else self._store.get(text)
+
+    def of_type(self, kind: str, below: str = "") -> Iterator[Resource]:
+        """Those of a type as they are stored."""
+        return self._store.of_type(kind, below)
+
+
 def _plain(body: Mapping[str, Any]) -> Any:
     return json.loads(json.dumps(body, default=str, sort_keys=True))

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from datetime import timedelta
 from ipaddress import IPv4Address, IPv4Network
 from typing import Any
 
 from azbatch_emulator.arm import addresses, packets
 from azbatch_emulator.arm.kinds import Body, Delete, Draft, Edit, Kind, Provider, Put, Resources
-from azbatch_emulator.arm.providers import network_private
+from azbatch_emulator.arm.providers import network_outbound, network_private
+from azbatch_emulator.arm.providers.network_outbound import check_reference, reference
 from azbatch_emulator.arm.records import Answer, ArmRefused, Resource, Style
 
 NETWORK = "Microsoft.Network/virtualNetworks"
@@ -20,11 +20,6 @@ INTERFACE = "Microsoft.Network/networkInterfaces"
 POLICY = "Microsoft.Network/serviceEndpointPolicies"
 PROTOCOLS = {"tcp", "udp", "icmp", "esp", "ah", "*"}
 MOST_RULES = 1000
-
-
-def reference(found: Any) -> str:
-    """The id of a sub-resource reference, "" for none."""
-    return str((found or {}).get("id", "")) if isinstance(found, Mapping) else ""
 
 
 def _prefixes(edit_body: Body) -> list[IPv4Network]:
@@ -96,10 +91,10 @@ def _subnet(edit: Edit) -> Draft:
             if one.id.key != edit.id.key
         ]
         _check_place(edit.id.name, network, _prefixes(vnet.body), others, vnet.id.name)
-    for name in ("networkSecurityGroup", "natGateway"):
-        _check_reference(reference(properties.get(name)), edit)
+    for name in ("networkSecurityGroup", "natGateway", "routeTable"):
+        check_reference(reference(properties.get(name)), edit)
     for one in properties.get("serviceEndpointPolicies") or ():
-        _check_reference(reference(one), edit)
+        check_reference(reference(one), edit)
     if (
         edit.before is not None
         and IPv4Network(str(edit.before.properties["addressPrefix"])) != network
@@ -119,19 +114,11 @@ def _subnet(edit: Edit) -> Draft:
     return Draft(body={"properties": {name: value for name, value in properties.items() if value is not None}})
 
 
-def _check_reference(id: str, edit: Edit) -> None:
-    if id and edit.resources.get(id) is None:
-        raise ArmRefused(
-            400,
-            "InvalidResourceReference",
-            f"Resource {id} referenced by resource {edit.id.text} was not found. Please make sure that the "
-            f"referenced resource exists, and that both resources are in the same region.",
-        )
-
-
 def _subnet_links(edit: Edit) -> tuple[tuple[str, str], ...]:
     properties = edit.body.get("properties") or {}
-    found = [(reference(properties.get("networkSecurityGroup")), f"{GROUP}/join/action")]
+    members = (("networkSecurityGroup", GROUP), ("natGateway", network_outbound.GATEWAY),
+               ("routeTable", network_outbound.TABLE))  # fmt: skip
+    found = [(reference(properties.get(name)), f"{kind}/join/action") for name, kind in members]
     found += [(reference(one), f"{POLICY}/join/action") for one in properties.get("serviceEndpointPolicies") or ()]
     return tuple((id, action) for id, action in found if id)
 
@@ -320,7 +307,9 @@ def _group(edit: Edit) -> Draft:
                 f"Priority and Direction.",
             )
         seen[place] = str(rule.get("name"))
-    return Draft(body=edit.body)
+    read_only = {"defaultSecurityRules", "networkInterfaces", "subnets"}
+    properties = {name: value for name, value in (edit.body.get("properties") or {}).items() if name not in read_only}
+    return Draft(body={**edit.body, "properties": properties})
 
 
 def _group_gone(edit: Edit) -> tuple[Put | Delete, ...]:
@@ -364,7 +353,8 @@ def _interface(edit: Edit) -> Draft:
     for one in properties.get("ipConfigurations") or ():
         inner = dict(one.get("properties") or {})
         subnet = reference(inner.get("subnet"))
-        _check_reference(subnet, edit)
+        check_reference(subnet, edit)
+        check_reference(reference(inner.get("publicIPAddress")), edit)
         kept = before.get(one.get("name"), {}).get("privateIPAddress")
         address = kept or next(
             (str(free) for free in addresses.free(subnet, edit.resources) if free not in given), None
@@ -400,6 +390,22 @@ def _interface_gone(edit: Edit) -> tuple[Put | Delete, ...]:
                 f"delete the network interface, it must be dissociated from the resource.",
             )
     return ()
+
+
+def _policy(edit: Edit) -> Draft:
+    properties = {name: value for name, value in (edit.body.get("properties") or {}).items() if name != "subnets"}
+    return Draft(body={**edit.body, "properties": properties})
+
+
+def _show_policy(resource: Resource, resources: Resources) -> Body:
+    users = [
+        {"id": one.id.text}
+        for one in resources.of_type(SUBNET)
+        if any(
+            reference(each).lower() == resource.id.key for each in one.properties.get("serviceEndpointPolicies") or ()
+        )
+    ]
+    return {**resource.body, "properties": {**resource.properties, **({"subnets": users} if users else {})}}
 
 
 def _policy_gone(edit: Edit) -> tuple[Put | Delete, ...]:
@@ -439,13 +445,14 @@ PROVIDER = Provider(
         Kind(type=INTERFACE, put=_interface, delete=_interface_gone, links=_interface_links, **_ASYNC),
         Kind(
             type=POLICY,
+            put=_policy,
+            show=_show_policy,
             delete=_policy_gone,
             children={"serviceEndpointPolicyDefinitions": f"{POLICY}/serviceEndpointPolicyDefinitions"},
             **_ASYNC,
         ),
         Kind(type=f"{POLICY}/serviceEndpointPolicyDefinitions", **_ASYNC),
-        Kind(type="Microsoft.Network/publicIPAddresses", **_ASYNC),
-        Kind(type="Microsoft.Network/natGateways", **_ASYNC),
+        *network_outbound.KINDS,
         *network_private.KINDS,
     ),
 )

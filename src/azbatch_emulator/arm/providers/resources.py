@@ -108,9 +108,12 @@ TRACKED = (
     "Microsoft.ManagedIdentity/userAssignedIdentities",
     "Microsoft.Network/virtualNetworks",
     "Microsoft.Network/networkSecurityGroups",
+    "Microsoft.Network/natGateways",
     "Microsoft.Network/networkInterfaces",
     "Microsoft.Network/privateEndpoints",
     "Microsoft.Network/privateDnsZones",
+    "Microsoft.Network/publicIPAddresses",
+    "Microsoft.Network/routeTables",
     "Microsoft.Network/serviceEndpointPolicies",
     "Microsoft.Storage/storageAccounts",
 )
