@@ -27,7 +27,7 @@ from azbatch_emulator.arm.records import (
 )
 from azbatch_emulator.arm.registry import PROVIDERS
 from azbatch_emulator.arm.roles import BY_NAME
-from azbatch_emulator.batch import applications, decode
+from azbatch_emulator.batch import applications, decode, rules
 from azbatch_emulator.batch.service import BatchService
 from azbatch_emulator.errors import EmulatorError
 from azbatch_emulator.identity.directory import Identity
@@ -567,7 +567,7 @@ class Pools:
             applications.check(self._tenant.applications(service.account), given)
             present = service.engine.world.pools.get(id.name.lower())
             if present is None:
-                service.engine.submit(events.AddPool(spec=decode.pool(given)))
+                service.engine.submit(events.AddPool(spec=decode.pool(rules.read("CreatePool", given))))
             else:
                 self._update(service, present, given)
         except Refused as refusal:

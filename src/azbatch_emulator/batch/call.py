@@ -11,7 +11,9 @@ from typing import Any, TypeVar
 from urllib.parse import quote
 
 from azbatch_emulator import durations
-from azbatch_emulator.batch.odata import Filter, Getter, parse_filter, parse_select
+from azbatch_emulator.batch.odata import Filter, bad_query, parse_filter, parse_select
+from azbatch_emulator.batch.queries import NOTHING, QUERIES, Query
+from azbatch_emulator.batch.rules import LENIENT, Context
 from azbatch_emulator.batch.times import etag, parse_http_date
 from azbatch_emulator.engine import Engine
 from azbatch_emulator.records import Application, DeallocationOption, Refused
@@ -41,6 +43,8 @@ class Call:
     node_root: Path | None = None
     request_path: str = ""
     applications: Callable[[], Sequence[Application]] = tuple
+    operation: str = ""
+    context: Context = LENIENT
 
     @property
     def world(self) -> World:
@@ -102,17 +106,46 @@ def check_conditions(call: Call, modified: datetime) -> None:
             raise Refused("ConditionNotMet")
 
 
+def check_query(operation: str, query: Mapping[str, str], *, strict: bool) -> None:
+    """Raises Refused for a parameter that the operation does not take, or a value that none has."""
+    takes = QUERIES.get(operation, NOTHING)
+    for name in query:
+        if not (_taken(takes, name) or (not strict and not name.startswith("$") and name != "maxresults")):
+            raise Refused("UnsupportedQueryParameter", {"QueryParameterName": name[:80]})
+    timeout = query.get("timeout", "30")
+    if not (timeout.isascii() and timeout.isdigit() and len(timeout) < 10):
+        raise bad_query("timeout", timeout, "It is a number of seconds")
+    for part in filter(None, query.get("$expand", "").split(",")):
+        if part.strip() not in (takes.expand or ()):
+            raise bad_query("$expand", query["$expand"], f"It is {', '.join(takes.expand or ())}")
+
+
+def _taken(takes: Query, name: str) -> bool:
+    if name in {"api-version", "timeout"}:
+        return True
+    if name in {"maxresults", "$skiptoken"}:
+        return takes.pages
+    by_name = {"$filter": takes.filter, "$select": takes.select, "$expand": takes.expand}
+    return by_name[name] is not None if name in by_name else name in takes.others
+
+
 def selected(call: Call, body: dict[str, Any]) -> dict[str, Any]:
     """The properties that $select names; all without it."""
-    if "$select" not in call.query:
+    text = call.query.get("$select")
+    if not text:
         return body
-    names = parse_select(call.query["$select"])
-    return {name: body[name] for name in names if name in body}
+    return {name: body[name] for name in parse_select(text, QUERIES[call.operation].select or ()) if name in body}
 
 
-def wanted_filter(call: Call, fields: Mapping[str, Getter]) -> Filter | None:
+def expanded(call: Call) -> bool:
+    """Whether statistics are asked for."""
+    return bool(call.query.get("$expand", "").strip(" ,"))
+
+
+def wanted_filter(call: Call) -> Filter | None:
+    """The filter of a list, by what its operation may be filtered by. Raises Refused(InvalidQueryParameterValue)."""
     text = call.query.get("$filter")
-    return parse_filter(text, fields) if text else None
+    return parse_filter(text, QUERIES[call.operation].filter or {}) if text else None
 
 
 def page(
@@ -127,14 +160,17 @@ def page(
     """One page of a list: filtered, in order of `key`, at most `maxresults`; the token is the last key given out.
 
     A token names a key, not a position, so that pages neither repeat nor skip when the list changes between them.
+    Keys are all numbers or all strings; without `sort` the records come in their order.
     """
     limit = _limit(call)
-    token = call.query.get("$skiptoken")
+    last = after(call)
+    if call.query.get("$select"):
+        parse_select(call.query["$select"], QUERIES[call.operation].select or ())  # refused for an empty list as well
     ordered = sorted(records, key=key) if sort else records
     chosen: list[R] = []
     more = False
     for record in ordered:
-        if token is not None and str(_padded(key(record))) <= token:
+        if last is not None and _before(key(record), last, call):
             continue
         if test is not None and not test(record):
             continue
@@ -147,33 +183,47 @@ def page(
         "value": [selected(call, encode(record)) for record in chosen],
     }
     if more:
-        body["odata.nextLink"] = _next_link(call, _padded(key(chosen[-1])))
+        body["odata.nextLink"] = _next_link(call, _token(key(chosen[-1])))
     return Reply(body=body)
 
 
-def _padded(key: Any) -> str:
-    return f"{key:020d}" if isinstance(key, int) else str(key)
+def _token(key: int | str) -> str:
+    """The key with a mark of its type."""
+    return f"n!{key}" if isinstance(key, int) else f"s!{key}"
+
+
+def after(call: Call) -> int | str | None:
+    """The key that the page comes after. Raises Refused for a token that this service has not made."""
+    token = call.query.get("$skiptoken")
+    if token is None:
+        return None
+    mark, _, key = token.partition("!")
+    if mark == "n" and key.isascii() and key.isdigit() and len(key) < 20:
+        return int(key)
+    if mark == "s":
+        return key
+    raise bad_query("$skiptoken", token, "It is not a token of this service")
+
+
+def _before(key: int | str, after: int | str, call: Call) -> bool:
+    if isinstance(key, int) is not isinstance(after, int):
+        raise bad_query("$skiptoken", call.query["$skiptoken"], "It is a token of another list")
+    return key <= after  # type: ignore[operator]
 
 
 def _limit(call: Call) -> int:
     text = call.query.get("maxresults")
     if text is None:
         return PAGE
-    try:
-        limit = int(text)
-    except ValueError:
-        limit = 0
-    if not 1 <= limit <= PAGE:
-        raise Refused(
-            "InvalidQueryParameterValue",
-            {"QueryParameterName": "maxresults", "QueryParameterValue": text, "Reason": f"It is between 1 and {PAGE}"},
-        )
-    return limit
+    if not (text.isascii() and text.isdigit() and 1 <= int(text[:10]) <= PAGE):
+        raise bad_query("maxresults", text, f"It is between 1 and {PAGE}")
+    return int(text)
 
 
 def _next_link(call: Call, token: str) -> str:
     kept = [(name, value) for name, value in call.query.items() if name not in {"$skiptoken", "timeout"}]
     query = "&".join(
-        f"{quote(name, safe='$-')}={quote(value, safe='')}" for name, value in (*kept, ("$skiptoken", token))
+        f"{quote(name, safe='$-')}={quote(value, safe='', errors='surrogateescape')}"
+        for name, value in (*kept, ("$skiptoken", token))
     )
     return f"{call.url}{call.request_path}?{query}"

@@ -6,24 +6,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from azbatch_emulator import events
-from azbatch_emulator.batch import applications, decode, encode
-from azbatch_emulator.batch.call import Call, Reply, check_conditions, page, selected, wanted_filter
-from azbatch_emulator.batch.odata import Getter
-from azbatch_emulator.records import DeallocationOption, Job, Node, Refused
-
-FILTERABLE: Mapping[str, Getter] = {
-    "id": lambda j: j.id,
-    "displayName": lambda j: j.spec.get("displayName"),
-    "state": lambda j: j.state.value,
-    "stateTransitionTime": lambda j: j.state_since,
-    "previousState": lambda j: j.previous_state.value if j.previous_state else None,
-    "creationTime": lambda j: j.created,
-    "lastModified": lambda j: j.last_modified,
-    "priority": lambda j: j.spec.get("priority", 0),
-    "executionInfo/startTime": lambda j: j.start_time,
-    "executionInfo/endTime": lambda j: j.end_time,
-    "executionInfo/poolId": lambda j: j.pool_id,
-}
+from azbatch_emulator.batch import applications, decode, encode, stats
+from azbatch_emulator.batch.call import Call, Reply, check_conditions, expanded, page, selected, wanted_filter
+from azbatch_emulator.records import DeallocationOption, Execution, Job, Node, Refused
 
 
 def _existing(call: Call) -> Job:
@@ -49,17 +34,25 @@ def check_packages(call: Call, spec: Mapping[str, Any]) -> None:
         applications.check(call.applications(), part or {})
 
 
+def encoded(call: Call, job: Job) -> dict[str, Any]:
+    """The job's body, with statistics where they are asked for."""
+    body = encode.job(job, call.url)
+    if expanded(call):
+        body["stats"] = stats.job(job, call.world.tasks(job.id).values(), call.url, call.now)
+    return body
+
+
 def get(call: Call) -> Reply:
     job = _existing(call)
-    return Reply(200, selected(call, encode.job(job, call.url)), job.last_modified)
+    return Reply(200, selected(call, encoded(call, job)), job.last_modified)
 
 
 def list_(call: Call) -> Reply:
-    wanted = wanted_filter(call, FILTERABLE)
+    wanted = wanted_filter(call)
     return page(
         call,
         call.world.jobs.values(),
-        lambda job: encode.job(job, call.url),
+        lambda job: encoded(call, job),
         lambda job: job.id.lower(),
         test=wanted.test if wanted else None,
     )
@@ -121,17 +114,23 @@ def preparation_and_release(call: Call) -> Reply:
     if not job.spec.get("jobPreparationTask"):
         raise Refused("JobPreparationTaskNotSpecified")
     key = job.id.lower()
-    nodes = [node for node in call.world.nodes.get(job.pool_id.lower(), {}).values() if key in node.jobs_prepared]
+    found: list[tuple[Node, Execution | None, Execution | None]] = [
+        (node, node.jobs_prepared.get(key), node.jobs_released.get(key))
+        for node in call.world.nodes.get(job.pool_id.lower(), {}).values()
+        if key in node.jobs_prepared
+    ]
+    wanted = wanted_filter(call)
 
-    def entry(node: Node) -> dict[str, Any]:
+    def entry(record: tuple[Node, Execution | None, Execution | None]) -> dict[str, Any]:
+        node, preparation, release = record
         address = f"{call.url}/pools/{node.pool_id}/nodes/{node.id}"
         body = {
             "poolId": node.pool_id,
             "nodeId": node.id,
             "nodeUrl": address,
-            "jobPreparationTaskExecutionInfo": encode.execution(node.jobs_prepared.get(key), address),
-            "jobReleaseTaskExecutionInfo": encode.execution(node.jobs_released.get(key), address),
+            "jobPreparationTaskExecutionInfo": encode.execution(preparation, address),
+            "jobReleaseTaskExecutionInfo": encode.execution(release, address),
         }
         return {name: value for name, value in body.items() if value is not None}
 
-    return page(call, nodes, entry, lambda node: node.id)
+    return page(call, found, entry, lambda record: record[0].id, test=wanted.test if wanted else None)

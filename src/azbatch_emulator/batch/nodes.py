@@ -2,27 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 from azbatch_emulator import events
 from azbatch_emulator.batch import encode
 from azbatch_emulator.batch.call import Call, Reply, page, selected, wanted_filter
-from azbatch_emulator.batch.odata import Getter
 from azbatch_emulator.records import DeallocationOption, Node, Refused
-
-FILTERABLE: Mapping[str, Getter] = {
-    "id": lambda n: n.id,
-    "state": lambda n: n.state.value,
-    "stateTransitionTime": lambda n: n.state_since,
-    "schedulingState": lambda n: n.scheduling.value,
-    "isDedicated": lambda n: n.dedicated,
-    "ipAddress": lambda n: n.ip,
-    "vmSize": lambda n: n.vm_size,
-    "runningTasksCount": lambda n: n.running_tasks,
-    "totalTasksRun": lambda n: n.total_run,
-    "lastBootTime": lambda n: n.last_boot_time,
-    "allocationTime": lambda n: n.allocation_time,
-}
 
 
 def _node(call: Call) -> Node:
@@ -31,7 +14,7 @@ def _node(call: Call) -> Node:
 
 def list_(call: Call) -> Reply:
     pool = call.world.pool(call.path["poolId"])
-    wanted = wanted_filter(call, FILTERABLE)
+    wanted = wanted_filter(call)
     return page(
         call,
         call.world.nodes[pool.id.lower()].values(),

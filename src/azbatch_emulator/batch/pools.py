@@ -6,24 +6,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from azbatch_emulator import durations, events
-from azbatch_emulator.batch import applications, decode, encode
-from azbatch_emulator.batch.call import Call, Reply, check_conditions, page, selected, wanted_filter
+from azbatch_emulator.batch import applications, decode, encode, stats
+from azbatch_emulator.batch.call import Call, Reply, check_conditions, expanded, page, selected, wanted_filter
 from azbatch_emulator.batch.images import supported_images
-from azbatch_emulator.batch.odata import Getter
 from azbatch_emulator.records import DeallocationOption, Pool, Refused
-
-FILTERABLE: Mapping[str, Getter] = {
-    "id": lambda p: p.id,
-    "displayName": lambda p: p.spec.get("displayName"),
-    "state": lambda p: p.state.value,
-    "stateTransitionTime": lambda p: p.state_since,
-    "allocationState": lambda p: p.allocation_state.value,
-    "allocationStateTransitionTime": lambda p: p.allocation_since,
-    "vmSize": lambda p: str(p.spec.get("vmSize", "")).lower(),
-    "creationTime": lambda p: p.created,
-    "lastModified": lambda p: p.last_modified,
-    "enableAutoScale": lambda p: p.autoscale_formula is not None,
-}
 
 
 def _encoded(call: Call, pool: Pool) -> dict[str, Any]:
@@ -31,6 +17,8 @@ def _encoded(call: Call, pool: Pool) -> dict[str, Any]:
     if call.api_version < "2025":
         # Dropped from the API in 2025; older clients expect it, and simplified is all there is since March 2026.
         body.setdefault("currentNodeCommunicationMode", "simplified")
+    if expanded(call):
+        body["stats"] = stats.pool(pool, call.world.nodes[pool.id.lower()].values(), call.url, call.now)
     return body
 
 
@@ -59,7 +47,7 @@ def exists(call: Call) -> Reply:
 
 
 def list_(call: Call) -> Reply:
-    wanted = wanted_filter(call, FILTERABLE)
+    wanted = wanted_filter(call)
     return page(
         call,
         call.world.pools.values(),
@@ -115,9 +103,6 @@ def delete(call: Call) -> Reply:
 def resize(call: Call) -> Reply:
     _existing(call)
     dedicated, spot = call.body.get("targetDedicatedNodes"), call.body.get("targetLowPriorityNodes")
-    if dedicated is None and spot is None:
-        raise Refused("MissingRequiredProperty", {"PropertyName": "targetDedicatedNodes"})
-    decode.resize_bounds(call.body)
     call.engine.submit(
         events.ResizePool(
             pool_id=call.path["poolId"],
@@ -138,13 +123,10 @@ def stop_resize(call: Call) -> Reply:
 
 def remove_nodes(call: Call) -> Reply:
     _existing(call)
-    nodes = call.required("nodeList")
-    if not isinstance(nodes, list) or not 1 <= len(nodes) <= 100:
-        raise Refused("OutOfRangeInput", {"PropertyName": "nodeList"})
     call.engine.submit(
         events.RemoveNodes(
             pool_id=call.path["poolId"],
-            node_ids=[str(node) for node in nodes],
+            node_ids=call.body["nodeList"],
             timeout=call.duration("resizeTimeout", "PT15M"),
             deallocation=call.option("nodeDeallocationOption", DeallocationOption.REQUEUE),
         )
@@ -157,7 +139,6 @@ def enable_autoscale(call: Call) -> Reply:
     text = call.body.get("autoScaleFormula")
     if text is not None:
         decode.formula(text)
-    decode.resize_bounds(call.body)
     interval = call.body.get("autoScaleEvaluationInterval")
     call.engine.submit(
         events.EnableAutoScale(
@@ -193,7 +174,7 @@ def node_counts(call: Call) -> Reply:
         dedicated, spot = call.world.node_counts(pool.id)
         return {"poolId": pool.id, "dedicated": _counted(dedicated), "lowPriority": _counted(spot)}
 
-    wanted = wanted_filter(call, {"poolId": lambda pool: pool.id})
+    wanted = wanted_filter(call)
     test = wanted.test if wanted else None
     return page(call, call.world.pools.values(), entry, lambda pool: pool.id.lower(), test=test)
 
@@ -213,14 +194,7 @@ def _counted(counts: Mapping[Any, int]) -> dict[str, int]:
 
 
 def list_images(call: Call) -> Reply:
-    wanted = wanted_filter(
-        call,
-        {
-            "osType": lambda image: image["osType"],
-            "verificationType": lambda image: image["verificationType"],
-            "nodeAgentSKUId": lambda image: image["nodeAgentSKUId"],
-        },
-    )
+    wanted = wanted_filter(call)
     images = list(enumerate(supported_images()))
     test = wanted.test if wanted else None
     return page(

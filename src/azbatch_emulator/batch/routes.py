@@ -27,6 +27,7 @@ from azbatch_emulator.records import Refused
 
 Handler = Callable[[Call], Reply]
 NEWEST = "2025-06-01"
+FILE = "filePath"
 FILE_PATH = 5  # segments before the path of a task's or node's file
 _POOL, _JOB, _SCHEDULE = "/pools/{poolId}", "/jobs/{jobId}", "/jobschedules/{jobScheduleId}"
 _NODE, _TASK = f"{_POOL}/nodes/{{nodeId}}", f"{_JOB}/tasks/{{taskId}}"
@@ -173,9 +174,17 @@ def _find(method: str, parts: list[str], version: str) -> Match | None:
             before, brace, rest = expected.partition("{")
             name_of, _, behind = rest.partition("}")
             if brace and given.lower().startswith(before) and given.endswith(behind):
-                path[name_of] = unquote(given[len(before) : len(given) - len(behind)])
+                path[name_of] = _parameter(name_of, given[len(before) : len(given) - len(behind)])
             elif expected != given.lower():
                 break
         else:
             return Match(name, handler, path)
     return None
+
+
+def _parameter(name: str, given: str) -> str:
+    """A part of the path. Names of files are bytes; ids are ASCII, so that no two letters fold into one."""
+    text = unquote(given, errors="surrogateescape")
+    if name != FILE and not text.isascii():
+        raise Refused("InvalidUri")
+    return text

@@ -2,29 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from typing import Any
 
 from azbatch_emulator import events
-from azbatch_emulator.batch import decode, encode, jobs
-from azbatch_emulator.batch.call import Call, Reply, check_conditions, page, selected, wanted_filter
-from azbatch_emulator.batch.odata import Getter
+from azbatch_emulator.batch import decode, encode, jobs, stats
+from azbatch_emulator.batch.call import Call, Reply, check_conditions, expanded, page, selected, wanted_filter
 from azbatch_emulator.records import JobSchedule
-
-FILTERABLE: Mapping[str, Getter] = {
-    "id": lambda s: s.id,
-    "displayName": lambda s: s.spec.get("displayName"),
-    "state": lambda s: s.state.value,
-    "stateTransitionTime": lambda s: s.state_since,
-    "previousState": lambda s: s.previous_state.value if s.previous_state else None,
-    "creationTime": lambda s: s.created,
-    "lastModified": lambda s: s.last_modified,
-}
 
 
 def _existing(call: Call) -> JobSchedule:
     schedule = call.world.schedule(call.path["jobScheduleId"])
     check_conditions(call, schedule.last_modified)
     return schedule
+
+
+def _encoded(call: Call, schedule: JobSchedule) -> dict[str, Any]:
+    body = encode.job_schedule(schedule, call.url)
+    if expanded(call):
+        made = [job.id for job in call.world.jobs.values() if job.schedule_id == schedule.id]
+        tasks = (task for job in made for task in call.world.tasks(job).values())
+        body["stats"] = stats.job_schedule(schedule, tasks, call.url, call.now)
+    return body
 
 
 def _touched(call: Call, schedule: JobSchedule, status: int) -> Reply:
@@ -43,11 +41,11 @@ def add(call: Call) -> Reply:
 
 
 def list_(call: Call) -> Reply:
-    wanted = wanted_filter(call, FILTERABLE)
+    wanted = wanted_filter(call)
     return page(
         call,
         call.world.schedules.values(),
-        lambda schedule: encode.job_schedule(schedule, call.url),
+        lambda schedule: _encoded(call, schedule),
         lambda schedule: schedule.id.lower(),
         test=wanted.test if wanted else None,
     )
@@ -55,7 +53,7 @@ def list_(call: Call) -> Reply:
 
 def get(call: Call) -> Reply:
     schedule = _existing(call)
-    return Reply(200, selected(call, encode.job_schedule(schedule, call.url)), schedule.last_modified)
+    return Reply(200, selected(call, _encoded(call, schedule)), schedule.last_modified)
 
 
 def exists(call: Call) -> Reply:
@@ -105,11 +103,11 @@ def terminate(call: Call) -> Reply:
 def list_jobs(call: Call) -> Reply:
     """The jobs that the schedule has made and that are still there."""
     schedule = call.world.schedule(call.path["jobScheduleId"])
-    wanted = wanted_filter(call, jobs.FILTERABLE)
+    wanted = wanted_filter(call)
     return page(
         call,
         [job for job in call.world.jobs.values() if job.schedule_id == schedule.id],
-        lambda job: encode.job(job, call.url),
+        lambda job: jobs.encoded(call, job),
         lambda job: int(job.id.rsplit("-", 1)[1]),
         test=wanted.test if wanted else None,
     )

@@ -18,9 +18,9 @@ from starlette.responses import Response, StreamingResponse
 from starlette.types import Receive, Scope, Send
 
 from azbatch_emulator.account import Account
-from azbatch_emulator.batch import access, decode
+from azbatch_emulator.batch import access, rules
 from azbatch_emulator.batch.auth import authenticate
-from azbatch_emulator.batch.call import Call, Reply
+from azbatch_emulator.batch.call import Call, Reply, check_query
 from azbatch_emulator.batch.errors import error_body, status_of
 from azbatch_emulator.batch.routes import match
 from azbatch_emulator.batch.times import etag, http_date
@@ -33,7 +33,17 @@ MAX_BODY = 1_048_576
 JOIN = "Microsoft.Network/virtualNetworks/subnets/join/action"
 CHUNK = 256 * 1024
 JSON = "application/json;odata=minimalmetadata"
-_VERSION = re.compile(r"^\d{4}-\d\d-\d\d(\.\d+\.\d+)?(-preview)?$")
+MAX_DRAINED = 64 * MAX_BODY  # of a body that is too large: so much is read before the answer
+_VERSION = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}(\.[0-9]+\.[0-9]+)?(-preview)?")
+# Source: "Batch Service REST API Versioning". Others that look like one are served too, unless in strict mode.
+VERSIONS = frozenset(
+    {
+        "2025-06-01", "2024-07-01.20.0", "2024-02-01.19.0", "2023-11-01.18.0", "2023-05-01.17.0", "2022-10-01.16.0",
+        "2022-01-01.15.0", "2021-06-01.14.0", "2020-09-01.12.0", "2020-03-01.11.0", "2019-08-01.10.0",
+        "2019-06-01.9.0", "2018-12-01.8.0", "2018-08-01.7.0", "2018-03-01.6.1", "2017-09-01.6.0", "2017-06-01.5.1",
+        "2017-05-01.5.0", "2017-01-01.4.0", "2016-07-01.3.1", "2016-02-01.3.0",
+    }
+)  # fmt: skip
 
 
 class Door:
@@ -53,7 +63,11 @@ class Door:
 
 
 class BatchService:
-    """One account's data plane. `counts` holds the requests by operation since the last reset."""
+    """One account's data plane. `counts` holds the requests by operation since the last reset.
+
+    `strict` refuses what the service refuses and a careful emulator need not: unknown properties and parameters, and
+    api-versions that the service does not have.
+    """
 
     def __init__(
         self,
@@ -63,7 +77,10 @@ class BatchService:
         node_root: Path | None,
         new_id: Callable[[], str] = lambda: str(uuid.uuid4()),
         allowed: access.Access | None = None,
+        *,
+        strict: bool = False,
     ) -> None:
+        self.strict = strict
         self.access = allowed or access.Anyone()
         self.engine = engine
         self.account = account
@@ -75,7 +92,7 @@ class BatchService:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         request_id = self._new_id()
         now = self.engine.clock.now()
-        headers = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in scope["headers"]}
+        headers = _headers(scope)
         try:
             response = await self._answer(scope, receive, headers, request_id, now)
         except Refused as refusal:
@@ -95,13 +112,16 @@ class BatchService:
         raw_path = scope.get("raw_path", scope["path"].encode()).decode("latin-1").partition("?")[0]
         query_text = scope["query_string"].decode("latin-1")
         body = await _read(receive, headers)
-        query = {name.lower(): value for name, value in parse_qsl(query_text, keep_blank_values=True)}
-        version, wall = _version(query), self.engine.clock.wall()
+        query = _query(query_text)
+        version, wall = _version(query, self.strict), self.engine.clock.wall()
         subject = authenticate(scope["method"], raw_path, query_text, headers, self.account, self.tokens, wall)
         access.check(self.access, self.account, subject, scope["method"], raw_path)
         found = match(scope["method"], raw_path, version)
         self.counts[found.name] += 1
         headers["request-id"] = request_id
+        check_query(found.name, query, strict=self.strict)
+        context = rules.Context(self.strict, version)
+        given = rules.read(found.name, _json(scope["method"], headers, body), context)
         call = Call(
             engine=self.engine,
             url=f"{scope['scheme']}://{headers.get('host', '127.0.0.1')}",
@@ -109,11 +129,13 @@ class BatchService:
             path=found.path,
             query=query,
             headers=headers,
-            body=self._joined(subject, _json(scope["method"], body)),
+            body=self._joined(subject, given),
             now=now,
             node_root=self.node_root,
             request_path=raw_path,
             applications=lambda: self.access.applications(self.account),
+            operation=found.name,
+            context=context,
         )
         return _response(scope["method"], found.handler(call))
 
@@ -125,18 +147,35 @@ class BatchService:
         return body
 
 
-def _version(query: Mapping[str, str]) -> str:
+def _headers(scope: Scope) -> dict[str, str]:
+    """Headers by lower-case name; one that comes more than once has all its values, as in HTTP."""
+    headers: dict[str, str] = {}
+    for raw_name, raw_value in scope["headers"]:
+        name, value = raw_name.decode("latin-1").lower(), raw_value.decode("latin-1")
+        headers[name] = f"{headers[name]},{value}" if name in headers else value
+    return headers
+
+
+def _query(text: str) -> dict[str, str]:
+    """Parameters by lower-case name; one that comes with several values has them all, which none of them means."""
+    query: dict[str, str] = {}
+    for raw_name, value in parse_qsl(text, keep_blank_values=True, errors="surrogateescape"):
+        name = raw_name.lower()
+        query[name] = f"{query[name]},{value}" if query.get(name, value) != value else value
+    return query
+
+
+def _version(query: Mapping[str, str], strict: bool) -> str:
     version = query.get("api-version")
     if version is None:
         raise Refused("MissingRequiredQueryParameter", {"QueryParameterName": "api-version"})
-    if not _VERSION.match(version):
+    if not _VERSION.fullmatch(version) or (strict and version not in VERSIONS):
         raise Refused("UnsupportedRequestVersion", {"Version": version[:40]})
     return version
 
 
 async def _read(receive: Receive, headers: Mapping[str, str]) -> bytes:
-    """The body, up to the service's limit; a larger one is not kept."""
-    too_large = Refused("RequestBodyTooLarge", {"MaxLimit": str(MAX_BODY)})
+    """The body, up to the service's limit; a larger one is not kept, and one without an end is not read to it."""
     length = headers.get("content-length", "0")
     parts: list[bytes] = []
     size = 0
@@ -146,28 +185,34 @@ async def _read(receive: Receive, headers: Mapping[str, str]) -> bytes:
         size += len(part)
         if size <= MAX_BODY:
             parts.append(part)
-        if message["type"] == "http.disconnect" or not message.get("more_body", False):
+        elif parts:
+            parts.clear()
+        if message["type"] == "http.disconnect" or not message.get("more_body", False) or size > MAX_DRAINED:
             break
-    if size > MAX_BODY or (length.isdigit() and int(length) > MAX_BODY):
-        raise too_large
+    if size > MAX_BODY or (length.isdigit() and int(length[:20]) > MAX_BODY):
+        raise Refused("RequestBodyTooLarge", {"MaxLimit": str(MAX_BODY)})
     return b"".join(parts)
 
 
-def _json(method: str, body: bytes) -> dict[str, Any]:
+def _json(method: str, headers: Mapping[str, str], body: bytes) -> dict[str, Any]:
+    """The body as it came. Raises Refused for what is no JSON object, or says that it is something else."""
     if method in {"GET", "HEAD", "DELETE"} or not body.strip():
         return {}
+    media = headers.get("content-type", "application/json")
+    if media.partition(";")[0].strip().lower() != "application/json":
+        raise Refused("InvalidHeaderValue", {"HeaderName": "Content-Type", "HeaderValue": media[:200]})
     try:
-        value = json.loads(body)
+        value = json.loads(body.decode("utf-8-sig"), parse_constant=_no_number)
     except (ValueError, RecursionError):
         raise Refused("InvalidRequestBody", {"Reason": "The body is not JSON"}) from None
     if not isinstance(value, dict):
         raise Refused("InvalidRequestBody", {"Reason": "The body is not a JSON object"})
-    try:
-        checked = decode.coerce(value)
-    except (AttributeError, TypeError, KeyError):
-        raise Refused("InvalidRequestBody") from None
-    assert isinstance(checked, dict)
-    return checked
+    return value
+
+
+def _no_number(text: str) -> float:
+    """NaN and the infinities, which Python reads and JSON does not have."""
+    raise ValueError(text)
 
 
 def _refusal(method: str, refusal: Refused, request_id: str, now: datetime) -> Response:

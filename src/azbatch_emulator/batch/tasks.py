@@ -2,37 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from datetime import datetime
 from typing import Any
 
 from azbatch_emulator import events
-from azbatch_emulator.batch import applications, decode, encode
-from azbatch_emulator.batch.call import PAGE, Call, Reply, check_conditions, page, selected, wanted_filter
+from azbatch_emulator.batch import applications, decode, encode, rules, stats
+from azbatch_emulator.batch.call import (
+    PAGE,
+    Call,
+    Reply,
+    after,
+    check_conditions,
+    expanded,
+    page,
+    selected,
+    wanted_filter,
+)
 from azbatch_emulator.batch.errors import error_content, status_of
-from azbatch_emulator.batch.odata import Filter, Getter
+from azbatch_emulator.batch.odata import Filter
 from azbatch_emulator.batch.times import etag, stamp
 from azbatch_emulator.records import Refused, Task, TaskState
 
-FILTERABLE: Mapping[str, Getter] = {
-    "id": lambda t: t.id,
-    "displayName": lambda t: t.spec.get("displayName"),
-    "state": lambda t: t.state.value,
-    "stateTransitionTime": lambda t: t.state_since,
-    "previousState": lambda t: t.previous_state.value if t.previous_state else None,
-    "creationTime": lambda t: t.created,
-    "lastModified": lambda t: t.last_modified,
-    "executionInfo/exitCode": lambda t: t.execution.exit_code,
-    "executionInfo/startTime": lambda t: t.execution.start_time,
-    "executionInfo/endTime": lambda t: t.execution.end_time,
-    "executionInfo/result": lambda t: t.execution.result,
-    "executionInfo/retryCount": lambda t: t.execution.retry_count,
-    "executionInfo/requeueCount": lambda t: t.execution.requeue_count,
-    "nodeInfo/nodeId": lambda t: t.node_id,
-    "nodeInfo/poolId": lambda t: t.pool_id,
-}
-MOST_TASKS = 100
-SPARSE = 20
+SPARSE = 20  # tasks of a state among all, above which all are gone through
 
 
 def _existing(call: Call) -> Task:
@@ -55,17 +47,17 @@ def add(call: Call) -> Reply:
 def add_collection(call: Call) -> Reply:
     """Each task is taken or refused by itself; results may come in any order."""
     job = call.world.job(call.path["jobId"])
-    bodies = call.required("value")
-    if not isinstance(bodies, list) or len(bodies) > MOST_TASKS or not all(isinstance(body, dict) for body in bodies):
-        raise Refused("InvalidRequestBody", {"Reason": f"value is a list of at most {MOST_TASKS} tasks"})
     specs: list[dict[str, Any]] = []
     results: list[dict[str, Any]] = []
-    for body in bodies:
+    for body in call.body["value"]:
         try:
-            spec = decode.task(body, job.spec)
+            spec = decode.task(rules.read("CreateTask", body, call.context), job.spec)
             applications.check(call.applications(), spec)
             specs.append(spec)
         except Refused as refusal:
+            # What the parser cannot read is the fault of the whole request.
+            if refusal.code == "InvalidRequestBody":
+                raise
             results.append(_refused(call, str(body.get("id", "")), refusal))
     outcomes = call.engine.submit(events.AddTasks(job_id=job.id, specs=specs)).results
     for spec, outcome in zip(specs, outcomes, strict=True):
@@ -90,19 +82,26 @@ def _refused(call: Call, task_id: str, refusal: Refused) -> dict[str, Any]:
     return {"status": status, "taskId": task_id, "error": error}
 
 
+def _encoded(call: Call, task: Task) -> dict[str, Any]:
+    body = encode.task(task, call.url)
+    if expanded(call):
+        body["stats"] = stats.task(task, call.url, call.now)
+    return body
+
+
 def get(call: Call) -> Reply:
     task = _existing(call)
-    return Reply(200, selected(call, encode.task(task, call.url)), task.last_modified)
+    return Reply(200, selected(call, _encoded(call, task)), task.last_modified)
 
 
 def list_(call: Call) -> Reply:
-    wanted = wanted_filter(call, FILTERABLE)
+    wanted = wanted_filter(call)
     few = _few(call, wanted)
-    token = call.query.get("$skiptoken", "")
+    last = after(call)
     return page(
         call,
-        call.world.tasks_after(call.path["jobId"], int(token) if token.isdecimal() else -1) if few is None else few,
-        lambda task: encode.task(task, call.url),
+        call.world.tasks_after(call.path["jobId"], last if isinstance(last, int) else -1) if few is None else few,
+        lambda task: _encoded(call, task),
         lambda task: task.number,
         test=wanted.test if wanted else None,
         sort=few is not None,

@@ -10,7 +10,7 @@ _EPOCH = datetime(1, 1, 1, tzinfo=UTC)
 
 def stamp(when: datetime) -> str:
     """`2022-01-15T04:04:20.123456Z`, trailing zeros left out."""
-    text = when.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%f").rstrip("0").rstrip(".")
+    text = when.astimezone(UTC).replace(tzinfo=None).isoformat(timespec="microseconds").rstrip("0").rstrip(".")
     return text + "Z"
 
 
@@ -28,7 +28,13 @@ def http_date(when: datetime) -> str:
 
 def parse_http_date(text: str) -> datetime:
     """Raises ValueError."""
-    when = parsedate_to_datetime(text)
+    try:
+        return _utc(parsedate_to_datetime(text))
+    except (TypeError, IndexError, OverflowError) as error:
+        raise ValueError(f"{text[:40]!r} is not a date") from error
+
+
+def _utc(when: datetime) -> datetime:
     return when.replace(tzinfo=UTC) if when.tzinfo is None else when.astimezone(UTC)
 
 
@@ -41,5 +47,7 @@ def parse_stamp(text: str) -> datetime:
     if dot:
         digits = tail[: len(tail) - len(tail.lstrip("0123456789"))]
         text = f"{head}.{digits[:6].ljust(6, '0')}{tail[len(digits) :]}"
-    when = datetime.fromisoformat(text)
-    return when.replace(tzinfo=UTC) if when.tzinfo is None else when.astimezone(UTC)
+    try:
+        return _utc(datetime.fromisoformat(text))
+    except OverflowError as error:
+        raise ValueError(f"{text[:40]!r} is not a time of the calendar") from error

@@ -8,8 +8,8 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from azbatch_emulator.batch.call import Call, Reply, page, wanted_filter
+from azbatch_emulator.batch.odata import bad_query
 from azbatch_emulator.batch.times import parse_stamp, stamp
-from azbatch_emulator.records import Refused
 from azbatch_emulator.vm_sizes import cores_of
 from azbatch_emulator.world import PastNode
 
@@ -55,11 +55,8 @@ def list_(call: Call) -> Reply:
     until = _time(call, "endtime", _floor(call.now))
     since = _time(call, "starttime", until - INTERVAL)
     if since > until:
-        raise Refused(
-            "InvalidQueryParameterValue",
-            {"QueryParameterName": "starttime", "QueryParameterValue": stamp(since), "Reason": "It lies after endtime"},
-        )
-    wanted = wanted_filter(call, {"poolId": lambda one: one.pool_id})
+        raise bad_query("starttime", stamp(since), "It lies after endtime")
+    wanted = wanted_filter(call)
     usages = metrics(call.world.machines(call.now), since, min(until, call.now))
 
     def entry(usage: Usage) -> dict[str, Any]:
@@ -82,9 +79,9 @@ def _time(call: Call, name: str, default: datetime) -> datetime:
     if text is None:
         return default
     try:
-        return parse_stamp(text)
+        when = parse_stamp(text)
     except ValueError:
-        raise Refused(
-            "InvalidQueryParameterValue",
-            {"QueryParameterName": name, "QueryParameterValue": text[:40], "Reason": "It is not an ISO 8601 time"},
-        ) from None
+        raise bad_query(name, text, "It is not an ISO 8601 time") from None
+    if when < _EPOCH:
+        raise bad_query(name, text, "It lies before there was a service")
+    return when

@@ -9,11 +9,16 @@ from collections.abc import Mapping
 from typing import Any
 
 from azbatch_emulator.batch.rules import jobs, nodes, pools, tasks
-from azbatch_emulator.batch.rules.kinds import LENIENT, Context, Shape
+from azbatch_emulator.batch.rules.kinds import LENIENT, SECRET, TEXT, Choice, Context, Shape
 
 __all__ = ["BODIES", "LENIENT", "Context", "Shape", "read"]
 
 _NOTHING = Shape("Empty")
+_CERTIFICATE = Shape(
+    "Certificate",
+    required={"thumbprint": TEXT, "thumbprintAlgorithm": TEXT, "data": SECRET},
+    optional={"certificateFormat": Choice("pfx", "cer"), "password": SECRET},
+)
 BODIES: Mapping[str, Shape] = {
     "CreatePool": pools.POOL,
     "UpdatePool": pools.POOL_UPDATE,
@@ -50,6 +55,8 @@ BODIES: Mapping[str, Shape] = {
     "DisableJobSchedule": _NOTHING,
     "EnableJobSchedule": _NOTHING,
     "TerminateJobSchedule": _NOTHING,
+    "AddCertificate": _CERTIFICATE,
+    "CancelCertificateDeletion": _NOTHING,
 }
 
 

@@ -54,13 +54,14 @@ def _primitive(value: Any, path: str, edm: str) -> None:
 
 def _other(path: str, edm: str) -> Exception:
     return unreadable(
-        path, f"Cannot convert a primitive value to the expected type '{edm}'. See the inner exception for more details."
+        path,
+        f"Cannot convert a primitive value to the expected type '{edm}'. See the inner exception for more details.",
     )
 
 
 @dataclass(frozen=True, slots=True)
 class Text:
-    """A string. `longest` counts characters; `pattern` must match all of it; a `secret` is not repeated in an answer."""
+    """A string. `longest` counts characters; `pattern` must match all of it; no answer repeats a `secret`."""
 
     longest: int | None = None
     pattern: re.Pattern[str] | None = None
@@ -103,9 +104,9 @@ class Integer:
 
     @staticmethod
     def _number(value: Any, path: str) -> int:
-        if isinstance(value, str) and _WHOLE.match(value.strip()):
-            value = int(value)
-        elif isinstance(value, float) and value.is_integer():
+        if (isinstance(value, str) and _WHOLE.match(value.strip())) or (
+            isinstance(value, float) and value.is_integer()
+        ):
             value = int(value)
         if isinstance(value, bool) or not isinstance(value, int) or not INT32[0] <= value <= INT32[1]:
             _primitive(value, path, "Edm.Int32")
@@ -227,9 +228,7 @@ class Words:
     def read(self, value: Any, path: str, context: Context) -> dict[str, str]:
         read = TEXT.read
         return {
-            name: read(one, f"{path}.{name}", context)
-            for name, one in _object(value, path).items()
-            if one is not None
+            name: read(one, f"{path}.{name}", context) for name, one in _object(value, path).items() if one is not None
         }
 
 

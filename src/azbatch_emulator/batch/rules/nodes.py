@@ -18,9 +18,7 @@ NODE_USER = Shape(
     required={"name": NAME},
     optional={"isAdmin": BOOLEAN, "expiryTime": TIME, "password": SECRET, "sshPublicKey": TEXT},
 )
-NODE_USER_UPDATE = Shape(
-    "NodeUpdateUser", optional={"password": SECRET, "expiryTime": TIME, "sshPublicKey": TEXT}
-)
+NODE_USER_UPDATE = Shape("NodeUpdateUser", optional={"password": SECRET, "expiryTime": TIME, "sshPublicKey": TEXT})
 UPLOAD_LOGS = Shape(
     "UploadBatchServiceLogsConfiguration",
     required={"containerUrl": Text(shortest=1, secret=True), "startTime": TIME},

@@ -1,4 +1,4 @@
-"""Bodies of pools. Source: REST 2025-06-01, Pools - Create Pool and its kin; docstrings of azure-batch 15.1 and 14.2."""
+"""Bodies of pools. Source: REST 2025-06-01, Pools - Create Pool; docstrings of azure-batch 15.1 and 14.2."""
 
 from __future__ import annotations
 
@@ -103,9 +103,7 @@ NAT_RULE = Shape(
     optional={"sourcePortRanges": PortRanges()},
     defaults={"sourcePortRanges": ["*"]},
 )
-_FRONTEND = Integer(
-    low=1, high=65534, reserved=(range(50000, 55001),), reason="Ports from 50000 to 55000 are reserved"
-)
+_FRONTEND = Integer(low=1, high=65534, reserved=(range(50000, 55001),), reason="Ports from 50000 to 55000 are reserved")
 
 
 def _ports(body: Mapping[str, Any], prefix: str, context: Context) -> None:
@@ -320,9 +318,7 @@ MACHINE = Shape(
                     optional={"enabled": BOOLEAN, "imds": _HOST_ENDPOINT, "wireServer": _HOST_ENDPOINT},
                 ),
                 "securityType": Choice("trustedLaunch", "confidentialvm"),
-                "uefiSettings": Shape(
-                    "UefiSettings", optional={"secureBootEnabled": BOOLEAN, "vTpmEnabled": BOOLEAN}
-                ),
+                "uefiSettings": Shape("UefiSettings", optional={"secureBootEnabled": BOOLEAN, "vTpmEnabled": BOOLEAN}),
             },
             # The security type must be set to enable the UEFI settings.
             relations=(needs("uefiSettings", "securityType"),),
