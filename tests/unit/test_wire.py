@@ -6,8 +6,6 @@ import base64
 import hashlib
 import hmac
 from datetime import UTC, datetime, timedelta
-from types import SimpleNamespace
-from typing import Any
 
 import pytest
 from hypothesis import given
@@ -17,93 +15,11 @@ from azbatch_emulator import durations
 from azbatch_emulator.account import Account
 from azbatch_emulator.batch import decode, times
 from azbatch_emulator.batch.auth import SIGNED, authenticate
-from azbatch_emulator.batch.errors import ERRORS
-from azbatch_emulator.batch.odata import parse_filter
 from azbatch_emulator.batch.routes import OPERATIONS, match
 from azbatch_emulator.identity.tokens import Tokens
 from azbatch_emulator.records import Refused
 
 NOW = datetime(2026, 11, 26, 12, 0, 0, 123456, tzinfo=UTC)
-FIELDS: dict[str, Any] = {
-    "id": lambda r: r.id,
-    "state": lambda r: r.state,
-    "executionInfo/exitCode": lambda r: r.code,
-    "stateTransitionTime": lambda r: r.since,
-}
-
-
-def _record(**changes: Any) -> Any:
-    return SimpleNamespace(**{"id": "task-1", "state": "completed", "code": 3, "since": NOW, **changes})
-
-
-@pytest.mark.parametrize(
-    ("text", "matches"),
-    [
-        ("state eq 'completed'", True),
-        ("state EQ 'completed'", None),
-        ("State eq 'COMPLETED'", True),
-        ("state ne 'active'", True),
-        ("executionInfo/exitCode ge 3 and executionInfo/exitCode lt 4", True),
-        ("not (executionInfo/exitCode eq 3)", False),
-        ("state eq 'active' or startswith(id, 'task')", True),
-        ("stateTransitionTime gt DateTime'2026-11-26T11:59:59.9999999Z'", True),
-        ("stateTransitionTime lt datetime'2026-11-26T12:00:00Z'", False),
-        ("stateTransitionTime ge 2026-11-26T12:00:00Z", True),
-        ("id eq 'it''s'", False),
-        ("nothing eq 1", None),
-        ("state eq", None),
-        ("state eq 'x' extra", None),
-        ("(" * 100 + "state eq 'x'" + ")" * 100, None),
-        ("", None),
-    ],
-)
-def test_filters(text: str, matches: bool | None) -> None:
-    """The grammar's forms select as OData says; what does not parse is refused (None here)."""
-    if matches is None:
-        with pytest.raises(Refused) as raised:
-            parse_filter(text, FIELDS)
-        assert raised.value.code == "InvalidQueryParameterValue"
-    else:
-        assert parse_filter(text, FIELDS).test(_record()) is matches
-
-
-_NUMBERS = st.integers(-3, 6)
-_TESTS = st.recursive(
-    st.one_of(
-        st.tuples(st.sampled_from(["eq", "ne", "lt", "le", "gt", "ge"]), _NUMBERS).map(
-            lambda t: (f"executionInfo/exitCode {t[0]} {t[1]}", _python(t[0], t[1]))
-        )
-    ),
-    lambda inner: st.one_of(
-        st.tuples(inner, inner).map(lambda t: (f"({t[0][0]} and {t[1][0]})", lambda c: t[0][1](c) and t[1][1](c))),
-        st.tuples(inner, inner).map(lambda t: (f"({t[0][0]} or {t[1][0]})", lambda c: t[0][1](c) or t[1][1](c))),
-        inner.map(lambda t: (f"not {t[0]}", lambda c: not t[1](c))),
-    ),
-    max_leaves=8,
-)
-
-
-def _python(sign: str, number: int) -> Any:
-    import operator
-
-    return lambda code: getattr(operator, sign)(code, number)
-
-
-@given(_TESTS, _NUMBERS)
-def test_filters_are_predicates(pair: tuple[str, Any], code: int) -> None:
-    """A filter selects as the same expression in Python does."""
-    assert parse_filter(pair[0], FIELDS).test(_record(code=code)) == pair[1](code)
-
-
-@given(st.text(max_size=80))
-def test_any_filter_is_understood_or_refused(text: str) -> None:
-    """Nothing but the service's refusal comes out."""
-    try:
-        parse_filter(text, FIELDS).test(_record())
-    except Refused as refusal:
-        assert refusal.code == "InvalidQueryParameterValue"
-
-
 ACCOUNT = Account("MyAccount", base64.b64encode(b"k" * 32).decode())
 TOKENS = Tokens.load(None, ACCOUNT.tenant)
 
@@ -225,42 +141,6 @@ def test_what_is_no_duration(text: str) -> None:
         durations.parse(text)
 
 
-MACHINE = {
-    "imageReference": {"publisher": "microsoft-dsvm", "offer": "ubuntu-hpc", "sku": "2404"},
-    "nodeAgentSKUId": "batch.node.ubuntu 24.04",
-}
-POOL = {"id": "p", "vmSize": "Standard_D2s_v5", "virtualMachineConfiguration": MACHINE}
-
-
-@pytest.mark.parametrize(
-    ("body", "code"),
-    [
-        ({}, "MissingRequiredProperty"),
-        ({**POOL, "id": "has space"}, "InvalidPropertyValue"),
-        ({**POOL, "id": "x" * 65}, "InvalidPropertyValue"),
-        ({"id": "p", "vmSize": "s"}, "MissingRequiredProperty"),
-        ({**POOL, "taskSlotsPerNode": 9}, "OutOfRangeInput"),
-        (
-            {**POOL, "virtualMachineConfiguration": {**MACHINE, "nodeAgentSKUId": "batch.node.ubuntu 16.04"}},
-            "InvalidPropertyValue",
-        ),
-        ({**POOL, "enableAutoScale": True}, "MissingRequiredProperty"),
-        ({**POOL, "enableAutoScale": True, "autoScaleFormula": "a = ;"}, "AutoScalingFormulaSyntaxError"),
-        (
-            {**POOL, "enableAutoScale": True, "autoScaleFormula": "a=1;", "targetDedicatedNodes": 1},
-            "InvalidPropertyValue",
-        ),
-        ({**POOL, "resizeTimeout": "PT1M"}, "InvalidPropertyValue"),
-        ({**POOL, "startTask": {}}, "MissingRequiredProperty"),
-    ],
-)
-def test_pools_that_are_refused(body: dict[str, Any], code: str) -> None:
-    """Each constraint of a pool has the service's code."""
-    with pytest.raises(Refused) as raised:
-        decode.pool(decode.coerce(body))
-    assert raised.value.code == code
-
-
 def test_defaults_of_a_task() -> None:
     """What is left out is answered as the service does; the job's retry count is inherited, its time limit is not."""
     job = {"constraints": {"maxTaskRetryCount": 4, "maxWallClockTime": "PT1H"}}
@@ -272,41 +152,6 @@ def test_defaults_of_a_task() -> None:
     }
     assert body["requiredSlots"] == 1
     assert body["userIdentity"] == {"autoUser": {"scope": "pool", "elevationLevel": "nonadmin"}}
-
-
-def test_numbers_as_strings_are_numbers() -> None:
-    """az CLI sends numbers and booleans as text; nulls count as left out, unknown properties are kept."""
-    body = decode.coerce({"targetDedicatedNodes": "3", "enableAutoScale": "False", "displayName": None, "other": "5"})
-    assert body == {"targetDedicatedNodes": 3, "enableAutoScale": False, "other": "5"}
-    with pytest.raises(Refused, match="InvalidPropertyValue"):
-        decode.coerce({"priority": "many"})
-
-
-@given(
-    st.recursive(
-        st.one_of(st.none(), st.booleans(), st.integers(), st.text(max_size=5)),
-        lambda inner: st.one_of(
-            st.lists(inner, max_size=3),
-            st.dictionaries(
-                st.sampled_from(
-                    ["id", "vmSize", "priority", "constraints", "poolInfo", "startTask", "commandLine", "value"]
-                ),
-                inner,
-                max_size=4,
-            ),
-        ),
-        max_leaves=10,
-    )
-)
-def test_any_body_is_taken_or_refused(value: Any) -> None:
-    """Whatever JSON comes, the answer is a body or the service's refusal."""
-    for decoder in (decode.pool, decode.job, lambda body: decode.task(body, {}), decode.job_changes):
-        try:
-            checked = decode.coerce({"body": value})["body"] if value is not None else {}
-            if isinstance(checked, dict):
-                decoder(checked)
-        except Refused as refusal:
-            assert refusal.code in ERRORS
 
 
 def test_there_are_72_operations() -> None:
