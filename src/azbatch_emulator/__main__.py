@@ -37,6 +37,7 @@ def main() -> None:
 @click.option("--node-path", type=click.Path(dir_okay=False), help="The Node.js to run Azurite with.")
 @click.option("--for-nextflow", is_flag=True, help="The storage also by its name on Azure, by a proxy.")
 @click.option("--virtual-time", is_flag=True, help="Jump to what is due next; implies --ephemeral.")
+@click.option("--strict", is_flag=True, help="Refuse unknown properties, parameters and api-versions, as Azure does.")
 @click.option("--record", type=click.Path(path_type=Path, dir_okay=False), help="Write all requests to this file.")
 @click.option("--listen", default="127.0.0.1", show_default=True, metavar="ADDRESS", help="IPv4; https and blobs.")
 @click.option("--allow-remote", is_flag=True, help="Let --listen be beyond loopback; needs --key-file.")
@@ -61,6 +62,7 @@ def serve(
     node_path: str | None,
     for_nextflow: bool,
     virtual_time: bool,
+    strict: bool,
     record: Path | None,
     listen: str,
     allow_remote: bool,
@@ -91,6 +93,7 @@ def serve(
         node_path=node_path,
         for_nextflow=for_nextflow,
         virtual_time=virtual_time,
+        strict=strict,
         record=record,
         listen=listen,
         allow_remote=allow_remote,

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from starlette.applications import Starlette
-from starlette.routing import BaseRoute, Mount
+from starlette.routing import BaseRoute
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from azbatch_emulator.account import Account
@@ -61,11 +61,12 @@ class Site:
         recording: Recording | None = None,
         open_storage: Callable[[str], str] | None = None,
         trust: ssl.SSLContext | None = None,
+        strict: bool = False,
     ) -> None:
         self._tokens, self._clock, self._conditions = tokens, clock, conditions
         self._runner, self._journal, self._open_door = runner, journal, open_door
         self._open_storage, self._trust = open_storage, trust
-        self._recording = recording
+        self._recording, self._strict = recording, strict
         self.faults = Faults(conditions.http)
         self._storages: dict[str, asyncio.Task[str]] = {}
         self._doors: dict[tuple[str, str | None], str] = {}
@@ -114,7 +115,7 @@ class Site:
             journal=Journal(journal) if journal else None,
             node_fault=lambda pool: self.tenant.node_fault(account, pool),
         )
-        service = BatchService(engine, account, self._tokens, nodes, allowed=self.tenant)
+        service = BatchService(engine, account, self._tokens, nodes, allowed=self.tenant, strict=self._strict)
         engine.start()
         return service
 
@@ -131,9 +132,9 @@ class Site:
         Not `identity_for_all`: without the metadata service, which gives tokens to whoever asks.
         """
         identity = metadata.routes(self._tokens, self._clock.wall, self.tenant) if identity_for_all else []
-        routes = Starlette(
-            routes=[*control, *identity, *self.entra.routes(), Mount("/", app=self._faulty(self.service, Plane.BATCH))]
-        )
+        routes = Starlette(routes=[*control, *identity, *self.entra.routes()])
+        # Not mounted at "/": a route's pattern does not match every path, and those it misses get no answer of Batch's.
+        routes.router.default = self._faulty(self.service, Plane.BATCH)
         arm = self._faulty(self.arm, Plane.ARM)
 
         async def choose(scope: Scope, receive: Receive, send: Send) -> None:

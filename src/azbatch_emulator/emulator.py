@@ -55,6 +55,7 @@ class Emulator:
     time they take. `profile` (fast, realistic, chaos, or a YAML file) holds delays, failures and HTTP faults.
     With `virtual_time` the clock jumps to what is due next while nothing runs, at Azure's own delays; nothing survives.
     `record` names a file that all requests to Batch and Resource Manager are written to, secrets removed.
+    `strict` refuses what Azure refuses and an emulator need not: properties, parameters and api-versions nobody knows.
     Without `storage` there is no Azurite, and Node.js is not needed. Port 0 is a free one.
     `listen` beyond loopback needs `allow_remote` and a `key_file`; see `exposure` and docs/emulator-ci.md.
 
@@ -88,6 +89,7 @@ class Emulator:
         host_names: Sequence[str] = (),
         key_file: Path | None = None,
         token_file: Path | None = None,
+        strict: bool = False,
         progress: Progress = lambda _text: None,
     ) -> None:
         self._exposed = functools.partial(
@@ -109,6 +111,7 @@ class Emulator:
         self._with_storage, self._node_path, self._progress = storage, node_path, progress
         self._durable = state is not None and not ephemeral and not virtual_time
         self._for_nextflow, self._proxy_url = for_nextflow, ""
+        self._strict = strict
         self._ports = (http_port, https_port, blob_port)
         self.account, self.storage_account = account, storage_account
         self.stop_requested = threading.Event()
@@ -243,6 +246,7 @@ class Emulator:
             tokens=tokens,
             clock=VirtualClock(datetime.now(UTC)) if self._virtual else RealClock(),
             conditions=self._conditions,
+            strict=self._strict,
             runner=lambda one: self._runner(tokens, one),
             journal=self._journal,
             open_door=listeners.open,
@@ -405,6 +409,7 @@ class Emulator:
             "runner": self._runner_name,
             "speed": self._conditions.speed,
             "virtual_time": self._virtual,
+            "strict": self._strict,
             "profile": self._conditions.name,
             "state": str(self._folder.root),
             "environment": self.environment(),

@@ -563,11 +563,11 @@ class Pools:
         if service is None:
             raise ArmRefused(404, "ParentResourceNotFound", f"The Batch account of {id.text} was not found.")
         try:
-            given = to_data_plane(id.name, body)
+            given = rules.read("CreatePool", to_data_plane(id.name, body))
             applications.check(self._tenant.applications(service.account), given)
             present = service.engine.world.pools.get(id.name.lower())
             if present is None:
-                service.engine.submit(events.AddPool(spec=decode.pool(rules.read("CreatePool", given))))
+                service.engine.submit(events.AddPool(spec=decode.pool(given)))
             else:
                 self._update(service, present, given)
         except Refused as refusal:
@@ -588,7 +588,6 @@ class Pools:
         if given.get("enableAutoScale"):
             formula, length = given.get("autoScaleFormula"), given.get("autoScaleEvaluationInterval")
             decode.formula(formula)
-            decode.resize_bounds(dict(given))
             interval = durations.parse(length) if length else present.autoscale_interval
             if (formula, interval) != (present.autoscale_formula, present.autoscale_interval):
                 engine.submit(events.EnableAutoScale(pool_id=present.id, formula=formula, interval=interval))

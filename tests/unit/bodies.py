@@ -25,45 +25,46 @@ JSON = st.recursive(
 )
 
 
-def valid(kind: kinds.Kind) -> st.SearchStrategy[Any]:
-    """Values that the kind takes; relations between properties may still refuse them."""
+def made(kind: kinds.Kind, chance: random.Random) -> Any:
+    """A value that the kind takes; relations between properties may still refuse it."""
     match kind:
         case kinds.Text(longest=longest):
-            return WORDS.map(lambda text: text[:longest])
+            return "".join(chance.choices("abcXYZ019-_", k=chance.randint(1, 12)))[:longest]
         case kinds.Integer(low=low, high=high):
-            return st.integers(low, high).filter(lambda n: not any(n in span for span in kind.reserved))
+            edges = [low, high, chance.randint(low, high), min(max(low, 1), high)]
+            return chance.choice([n for n in edges if not any(n in span for span in kind.reserved)])
         case kinds.Boolean():
-            return st.booleans()
+            return chance.random() < 0.5
         case kinds.Duration(low=low, high=high):
-            return st.timedeltas(low, high or timedelta(days=400)).map(durations.text)
+            return durations.text(low + (((high or timedelta(days=400)) - low) * chance.choice([0, 0.5, 1])))
         case kinds.Time():
-            return st.sampled_from(["2026-11-26T12:00:00Z", "2027-01-01T00:00:00.25Z"])
+            return chance.choice(["2026-11-26T12:00:00Z", "2027-01-01T00:00:00.25Z", "0001-01-01T00:00:00Z"])
         case kinds.Choice():
-            return st.sampled_from(kind.words)
+            return chance.choice(kind.words)
         case kinds.ListOf(item=item, most=most, least=least):
-            return st.lists(valid(item), min_size=least, max_size=min(2, most or 2))
+            return [made(item, chance) for _ in range(chance.randint(least, min(2, most or 2)))]
         case kinds.Shape():
-            return _shape(kind)
+            return _shape(kind, chance)
         case kinds.Words():
-            return st.dictionaries(WORDS, WORDS, max_size=2)
+            return {"a": "b"} if chance.random() < 0.5 else {}
         case pools.Address():
-            return st.sampled_from(["*", "10.0.0.1", "10.0.0.0/8", "VirtualNetwork"])
+            return chance.choice(["*", "10.0.0.1", "10.0.0.0/8", "VirtualNetwork"])
         case pools.PortRanges():
-            return st.sampled_from([["*"], ["22", "80-90"]])
-    return JSON.filter(lambda value: value is not None)
+            return chance.choice([["*"], ["22", "80-90"]])
+    return chance.choice(["x", 1, {"a": [1, {"b": True}]}, []])
 
 
-def _shape(shape: kinds.Shape) -> st.SearchStrategy[dict[str, Any]]:
+def _shape(shape: kinds.Shape, chance: random.Random) -> dict[str, Any]:
     if shape is pools.MACHINE:
-        return st.just(MACHINE)
-    required = {name: valid(kind) for name, kind in shape.required.items()}
+        return dict(MACHINE)
+    some = chance.sample(sorted(shape.optional), k=min(len(shape.optional), chance.randint(0, 3)))
+    chosen = {**shape.required, **{name: shape.optional[name] for name in some}}
+    return {name: made(kind, chance) for name, kind in chosen.items()}
 
-    def some(names: list[str]) -> st.SearchStrategy[dict[str, Any]]:
-        return st.fixed_dictionaries({**required, **{name: valid(shape.optional[name]) for name in names}})
 
-    if not shape.optional:
-        return st.fixed_dictionaries(required)
-    return st.lists(st.sampled_from(sorted(shape.optional)), max_size=3, unique=True).flatmap(some)
+def valid(kind: kinds.Kind) -> st.SearchStrategy[Any]:
+    """Values that the kind takes."""
+    return st.integers(0, 2**32).map(lambda seed: made(kind, random.Random(seed)))
 
 
 def spoiled(body: Any, seed: int, bad: Any) -> Any:

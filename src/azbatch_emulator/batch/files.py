@@ -1,20 +1,42 @@
-"""Handlers of files of tasks and nodes. Source: REST, Tasks - Get Task File; Nodes - List Node Files."""
+"""Handlers of files of tasks and nodes. Source: REST, Tasks - Get Task File; Nodes - List Node Files.
+
+Tasks write these directories while they are read: what vanishes in between does not exist, what cannot be read is an
+IOError, and nothing outside a node's root exists, by whatever dots or links it is asked for.
+"""
 
 from __future__ import annotations
 
 import mimetypes
+import os
 import re
 import shutil
+import stat
+from collections.abc import Iterator
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from azbatch_emulator.batch.call import Call, Reply, check_conditions, page
+from azbatch_emulator.batch.call import Call, Reply, check_conditions, page, wanted_filter
 from azbatch_emulator.batch.times import http_date, stamp
 from azbatch_emulator.records import Refused
 
-_RANGE = re.compile(r"^bytes=(\d*)-(\d*)$")
+_RANGE = re.compile(r"bytes=([0-9]{0,18})-([0-9]{0,18})")
+GONE = (FileNotFoundError, NotADirectoryError, ValueError, RuntimeError)  # RuntimeError: a loop of links
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A file or directory below a root: its name from there, with slashes, and what the system tells of it."""
+
+    name: str
+    path: Path
+    status: os.stat_result
+
+    @property
+    def is_directory(self) -> bool:
+        return stat.S_ISDIR(self.status.st_mode)
 
 
 def _task_root(call: Call) -> Path:
@@ -25,39 +47,53 @@ def _task_root(call: Call) -> Path:
     root = call.node_root / task.pool_id / task.node_id / directory
     if not root.is_dir():
         raise Refused("TaskFilesCleanedup")
-    return root
+    return root.resolve()
 
 
 def _node_root(call: Call) -> Path:
     node = call.world.node(call.path["poolId"], call.path["nodeId"])
-    if call.node_root is None:
+    root = None if call.node_root is None else call.node_root / node.pool_id / node.id
+    if root is None or not root.is_dir():
         raise Refused("FileNotFound")
-    return call.node_root / node.pool_id / node.id
+    return root.resolve()
 
 
-def _inside(root: Path, relative: str) -> Path:
-    """The path below `root`; what climbs out of it, also by a link, does not exist."""
-    path = root / relative.lstrip("/")
-    base = root.resolve()
+def _found(root: Path, name: str) -> Found:
+    """What a name means below `root`, which is resolved. Raises Refused(FileNotFound | IOError)."""
     try:
-        found = path.resolve()
-        if not found.is_relative_to(base) or not found.exists():
+        path = (root / name.lstrip("/")).resolve()
+        if not path.is_relative_to(root):
             raise Refused("FileNotFound")
-    except (OSError, ValueError, RuntimeError):
+        status = path.stat()
+    except GONE:
         raise Refused("FileNotFound") from None
-    return found
+    except OSError:
+        raise Refused("IOError") from None
+    # Pipes and sockets have no contents: reading one would wait for ever.
+    if not (stat.S_ISREG(status.st_mode) or stat.S_ISDIR(status.st_mode)):
+        raise Refused("FileNotFound")
+    return Found(name, path, status)
 
 
-def _headers(call: Call, path: Path) -> dict[str, str]:
-    status = path.stat()
-    modified = datetime.fromtimestamp(status.st_mtime, UTC)
+def _time(seconds: float) -> datetime:
+    try:
+        return datetime.fromtimestamp(seconds, UTC)
+    except (OverflowError, ValueError, OSError):
+        return datetime.fromtimestamp(0, UTC)
+
+
+def _media_type(name: str) -> str:
+    return mimetypes.guess_type(name.rpartition("/")[2])[0] or "application/octet-stream"
+
+
+def _headers(call: Call, found: Found) -> dict[str, str]:
     return {
-        "Last-Modified": http_date(modified),
-        "ocp-creation-time": http_date(datetime.fromtimestamp(status.st_ctime, UTC)),
-        "ocp-batch-file-isdirectory": str(path.is_dir()),
+        "Last-Modified": http_date(_time(found.status.st_mtime)),
+        "ocp-creation-time": http_date(_time(found.status.st_ctime)),
+        "ocp-batch-file-isdirectory": str(found.is_directory),
         "ocp-batch-file-url": quote(f"{call.url}{call.request_path}", safe=":/%"),
-        "ocp-batch-file-mode": f"0o{status.st_mode & 0o777777:o}",
-        "Content-Type": mimetypes.guess_type(path.name)[0] or "application/octet-stream",
+        "ocp-batch-file-mode": f"0o{found.status.st_mode & 0o777777:o}",
+        "Content-Type": _media_type(found.name),
     }
 
 
@@ -65,7 +101,7 @@ def _span(text: str | None, size: int) -> tuple[int, int]:
     """(first, length) of a range, both ends included; the whole without one. Raises Refused(InvalidRange)."""
     if not text:
         return 0, size
-    found = _RANGE.match(text.strip())
+    found = _RANGE.fullmatch(text.strip())
     if found is None or found.groups() == ("", ""):
         raise Refused("InvalidRange")
     first, last = found.groups()
@@ -79,60 +115,93 @@ def _span(text: str | None, size: int) -> tuple[int, int]:
 
 
 def _get(call: Call, root: Path) -> Reply:
-    path = _inside(root, call.path["filePath"])
-    if path.is_dir():
+    found = _found(root, call.path["filePath"])
+    if found.is_directory:
         raise Refused("FileNotFound")
-    check_conditions(call, datetime.fromtimestamp(path.stat().st_mtime, UTC))
+    if not os.access(found.path, os.R_OK):
+        raise Refused("IOError")
+    check_conditions(call, _time(found.status.st_mtime))
     # A range is answered with 200 and no Content-Range [recorded].
-    span = _span(call.headers.get("ocp-range") or call.headers.get("range"), path.stat().st_size)
-    return Reply(200, headers=_headers(call, path), file=path, span=span)
+    span = _span(call.headers.get("ocp-range") or call.headers.get("range"), found.status.st_size)
+    return Reply(200, headers=_headers(call, found), file=found.path, span=span)
 
 
 def _properties(call: Call, root: Path) -> Reply:
-    path = _inside(root, call.path["filePath"])
-    size = 0 if path.is_dir() else path.stat().st_size
-    return Reply(200, headers={**_headers(call, path), "Content-Length": str(size)}, head=True)
+    found = _found(root, call.path["filePath"])
+    size = 0 if found.is_directory else found.status.st_size
+    return Reply(200, headers={**_headers(call, found), "Content-Length": str(size)}, head=True)
 
 
 def _delete(call: Call, root: Path) -> Reply:
-    path = _inside(root, call.path["filePath"])
-    if path == root.resolve():
+    name = call.path["filePath"]
+    found = _found(root, name)
+    if found.path == root:
         raise Refused("FileNotFound")
-    if not path.is_dir():
-        path.unlink()
-    elif call.query.get("recursive", "").lower() == "true":
-        shutil.rmtree(path, ignore_errors=True)
-    elif any(path.iterdir()):
-        raise Refused("OperationInvalidForCurrentState", message="The directory is not empty; ask for recursive.")
-    else:
-        path.rmdir()
+    # The name itself goes, not what a link of that name leads to.
+    named = root / name.strip("/")
+    target = named if named.is_symlink() and named.parent.resolve() == named.parent else found.path
+    try:
+        if target.is_symlink() or not found.is_directory:
+            target.unlink()
+        elif _recursive(call):
+            shutil.rmtree(target)
+        elif any(target.iterdir()):
+            raise Refused("OperationInvalidForCurrentState", message="The directory is not empty; ask for recursive.")
+        else:
+            target.rmdir()
+    except GONE:
+        raise Refused("FileNotFound") from None
+    except OSError:
+        raise Refused("IOError") from None
     return Reply(200)
 
 
-def _list(call: Call, root: Path, url: str) -> Reply:
-    recursive = call.query.get("recursive", "").lower() == "true"
-    found = root.rglob("*") if recursive else root.glob("*")
+def _recursive(call: Call) -> bool:
+    return call.query.get("recursive", "").lower() == "true"
 
-    def entry(path: Path) -> dict[str, Any]:
+
+def _below(root: Path, directory: Path, recursive: bool) -> Iterator[Found]:
+    """What lies in a directory below `root`, in no order; links are not gone into."""
+    try:
+        entries = list(os.scandir(directory))
+    except OSError:
+        return
+    for entry in entries:
+        path = Path(entry.path)
         name = path.relative_to(root).as_posix()
-        body: dict[str, Any] = {
-            "name": name,
-            "url": f"{url}/files/{quote(name, safe='')}",
-            "isDirectory": path.is_dir(),
-        }
-        if not path.is_dir():
-            status = path.stat()
+        try:
+            found = _found(root, name) if entry.is_symlink() else Found(name, path, entry.stat())
+        except (Refused, OSError):
+            continue  # it has vanished, or leads out
+        if found.is_directory or stat.S_ISREG(found.status.st_mode):
+            yield found
+        if recursive and found.is_directory and not entry.is_symlink():
+            yield from _below(root, path, recursive)
+
+
+def _list(call: Call, root: Path, url: str) -> Reply:
+    wanted = wanted_filter(call)
+
+    def entry(found: Found) -> dict[str, Any]:
+        address = f"{url}/files/{quote(os.fsencode(found.name), safe='')}"
+        body: dict[str, Any] = {"name": found.name, "url": address, "isDirectory": found.is_directory}
+        if not found.is_directory:
             body["properties"] = {
-                "creationTime": stamp(datetime.fromtimestamp(status.st_ctime, UTC)),
-                "lastModified": stamp(datetime.fromtimestamp(status.st_mtime, UTC)),
-                "contentLength": str(status.st_size),
-                "contentType": mimetypes.guess_type(name)[0] or "application/octet-stream",
-                "fileMode": f"0o{status.st_mode & 0o777777:o}",
+                "creationTime": stamp(_time(found.status.st_ctime)),
+                "lastModified": stamp(_time(found.status.st_mtime)),
+                "contentLength": str(found.status.st_size),
+                "contentType": _media_type(found.name),
+                "fileMode": f"0o{found.status.st_mode & 0o777777:o}",
             }
         return body
 
-    listed = [path for path in found if path.exists()]
-    return page(call, listed, entry, lambda path: path.relative_to(root).as_posix())
+    return page(
+        call,
+        _below(root, root, _recursive(call)),
+        entry,
+        lambda found: found.name,
+        test=wanted.test if wanted else None,
+    )
 
 
 def get_task_file(call: Call) -> Reply:
