@@ -84,7 +84,7 @@ def _code(status: int, headers: dict[str, str], body: bytes) -> str:
 def check(method: str, answer: Answer) -> None:
     """What holds of every answer: it is the service's, and no fault of the server's."""
     if answer.code == "(protocol)":
-        assert (answer.status, answer.body) == (400, b"Invalid HTTP request received."), answer
+        assert (answer.status, answer.body) == (400, b"Invalid HTTP request received."), answer  # uvicorn's own
         return
     assert answer.status < 500 or answer.code in NO_FAULT_OF_OURS, answer
     assert "request-id" in answer.headers

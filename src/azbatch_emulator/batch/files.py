@@ -14,6 +14,7 @@ import stat
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from errno import ELOOP, ENAMETOOLONG
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -67,8 +68,8 @@ def _found(root: Path, name: str) -> Found:
         status = path.stat()
     except GONE:
         raise Refused("FileNotFound") from None
-    except OSError:
-        raise Refused("IOError") from None
+    except OSError as error:
+        raise Refused("FileNotFound" if error.errno in {ENAMETOOLONG, ELOOP} else "IOError") from None
     # Pipes and sockets have no contents: reading one would wait for ever.
     if not (stat.S_ISREG(status.st_mode) or stat.S_ISDIR(status.st_mode)):
         raise Refused("FileNotFound")

@@ -220,6 +220,8 @@ def _refusal(method: str, refusal: Refused, request_id: str, now: datetime) -> R
     if refusal.code == "ConditionNotMet" and method in {"GET", "HEAD"}:
         return Response(status_code=304)
     headers = {"Retry-After": "30"} if status in {429, 503} else {}
+    if status == 413:
+        headers["Connection"] = "close"  # what is left of the body is not read
     if method == "HEAD":
         return Response(status_code=status, headers=headers)
     content = error_body(refusal.code, refusal.message, refusal.values, request_id, now)
