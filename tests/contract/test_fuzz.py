@@ -218,7 +218,7 @@ def _bodies(draw: st.DrawFn, operation: str) -> bytes:
     body = draw(valid(BODIES[operation]))
     if operation == "CreateTaskCollection":
         body = {"value": draw(st.lists(valid(BODIES["CreateTask"]), max_size=3))}
-    if kind < 6:
+    if kind < 5:
         body = with_a_fault(body, draw(st.integers(0, 2**32)), draw(JSON))
     return json.dumps(body).encode()
 

@@ -36,6 +36,8 @@ def made(kind: kinds.Kind, chance: random.Random) -> Any:
         case kinds.Boolean():
             return chance.random() < 0.5
         case kinds.Duration(low=low, high=high):
+            if high is None and chance.random() < 0.2:
+                return durations.UNLIMITED
             return durations.text(low + (((high or timedelta(days=400)) - low) * chance.choice([0, 0.5, 1])))
         case kinds.Time():
             return chance.choice(["2026-11-26T12:00:00Z", "2027-01-01T00:00:00.25Z", "0001-01-01T00:00:00Z"])

@@ -11,6 +11,7 @@ from typing import Any
 from azbatch_emulator import durations, events
 from azbatch_emulator.commands import DropDirectory, Kill, Run
 from azbatch_emulator.lifecycle.job import JOB, TRANSITIONAL, JobHappening
+from azbatch_emulator.lifecycle.refusals import refusal
 from azbatch_emulator.records import (
     DeallocationOption,
     Execution,
@@ -25,19 +26,14 @@ from azbatch_emulator.records import (
 from azbatch_emulator.world import nodes, pools, schedules, tasks
 from azbatch_emulator.world.state import ActiveRun, JobTasks, State, touched
 
-_REFUSALS = {
-    JobState.COMPLETED: "JobCompleted",
-    JobState.DELETING: "JobBeingDeleted",
-    JobState.TERMINATING: "JobBeingTerminated",
-    JobState.DISABLED: "JobDisabled",
-}
+_UNCHANGEABLE = frozenset({JobState.COMPLETED, JobState.DELETING, JobState.TERMINATING})
 
 
 def _step(state: State, job: Job, happening: JobHappening, now: datetime, /, **changes: Any) -> Job:
     """Take the job along its table and store it; refuses what the table does not have."""
     after = JOB.step(job.state, happening)
     if after is None:
-        raise Refused(_REFUSALS.get(job.state, "JobNotActive"))
+        raise refusal("job", happening, job.state)
     if job.state not in TRANSITIONAL:
         changes |= {"previous_state": job.state, "previous_state_since": job.state_since}
     job = replace(job, state=after, state_since=now, last_modified=touched(job.last_modified, now), **changes)
@@ -49,7 +45,7 @@ def add(state: State, event: events.AddJob, now: datetime, schedule_id: str | No
     spec = event.spec
     key = str(spec["id"]).lower()
     if key in state.jobs:
-        raise Refused("JobBeingDeleted" if state.jobs[key].state is JobState.DELETING else "JobExists")
+        raise refusal("job", "add", state.jobs[key].state)
     info = spec.get("poolInfo") or {}
     automatic = info.get("autoPoolSpecification")
     pool_id = str(info.get("poolId") or "")
@@ -102,8 +98,8 @@ def out_of_time(state: State, key: str, started: datetime, now: datetime) -> Non
 
 def patch(state: State, event: events.PatchJob, now: datetime) -> Job:
     job = state.job(event.job_id)
-    if job.state in {JobState.COMPLETED, JobState.DELETING, JobState.TERMINATING}:
-        raise Refused(_REFUSALS[job.state])
+    if job.state in _UNCHANGEABLE:
+        raise refusal("job", "patch", job.state)
     spec = {name: value for name, value in {**job.spec, **event.changes}.items() if value is not None}
     job = replace(job, spec=spec, last_modified=touched(job.last_modified, now))
     pool_id = str((event.changes.get("poolInfo") or {}).get("poolId") or job.pool_id)
@@ -121,7 +117,12 @@ def patch(state: State, event: events.PatchJob, now: datetime) -> Job:
 
 
 def disable(state: State, event: events.DisableJob, now: datetime) -> None:
-    job = _step(state, state.job(event.job_id), JobHappening.DISABLE, now)
+    job = state.job(event.job_id)
+    # To disable what is disabled, or being disabled, is allowed; the latter may now stop its tasks.
+    if job.state is JobState.DISABLED:
+        return
+    if job.state is not JobState.DISABLING:
+        job = _step(state, job, JobHappening.DISABLE, now)
     if event.tasks is not DeallocationOption.TASK_COMPLETION:
         _stop_running(state, job, now, terminate=event.tasks is DeallocationOption.TERMINATE)
     if job.pool_id.lower() in state.ready:

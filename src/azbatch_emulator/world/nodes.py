@@ -9,6 +9,7 @@ from typing import Any
 from azbatch_emulator import events, faults
 from azbatch_emulator.commands import Kill, MakeNode, RemoveNode, Run
 from azbatch_emulator.lifecycle.node import NODE, NodeHappening
+from azbatch_emulator.lifecycle.refusals import refusal
 from azbatch_emulator.profile import drawn, happens
 from azbatch_emulator.records import (
     DeallocationOption,
@@ -265,7 +266,7 @@ def reboot(state: State, event: events.RebootNode, now: datetime) -> None:
     node = state.node(event.pool_id, event.node_id)
     happening = NodeHappening.REIMAGE if event.reimage else NodeHappening.REBOOT
     if NODE.step(node.state, happening) is None:
-        raise Refused("OperationInvalidForCurrentState")
+        raise refusal("node", happening, node.state)
     lose_tasks(state, node, now, terminate=event.option is DeallocationOption.TERMINATE)
     node = state.node(event.pool_id, event.node_id)
     if event.reimage:
@@ -283,7 +284,7 @@ def deallocate(state: State, event: events.DeallocateNode, now: datetime) -> Non
     waits = event.option in {DeallocationOption.TASK_COMPLETION, DeallocationOption.RETAINED_DATA}
     moved = step(state, node, NodeHappening.DEALLOCATE, now)
     if moved is None:
-        raise Refused("OperationInvalidForCurrentState")
+        raise refusal("node", NodeHappening.DEALLOCATE, node.state)
     if waits and moved.running_tasks:
         return
     lose_tasks(state, moved, now, terminate=event.option is DeallocationOption.TERMINATE)
@@ -306,7 +307,7 @@ def start(state: State, event: events.StartNode, now: datetime) -> None:
     node = state.node(event.pool_id, event.node_id)
     moved = step(state, node, NodeHappening.START, now)
     if moved is None:
-        raise Refused("OperationInvalidForCurrentState")
+        raise refusal("node", NodeHappening.START, node.state)
     _boot_later(state, moved, now)
 
 

@@ -10,6 +10,7 @@ from azbatch_emulator import durations, events
 from azbatch_emulator.autoscale import MetricHistory
 from azbatch_emulator.faults import ALLOCATION_FAILED
 from azbatch_emulator.lifecycle.pool import ALLOCATION, AllocationHappening
+from azbatch_emulator.lifecycle.refusals import refusal
 from azbatch_emulator.profile import drawn, happens
 from azbatch_emulator.records import (
     AllocationState,
@@ -32,7 +33,7 @@ DEFAULT_INTERVAL = timedelta(minutes=15)
 def _live(state: State, pool_id: str) -> Pool:
     pool = state.pool(pool_id)
     if pool.state is PoolState.DELETING:
-        raise Refused("PoolBeingDeleted")
+        raise refusal("pool", "change", pool.state)
     return pool
 
 
@@ -47,7 +48,7 @@ def add(state: State, event: events.AddPool, now: datetime) -> Pool:
     spec = event.spec
     key = str(spec["id"]).lower()
     if key in state.pools:
-        raise Refused("PoolBeingDeleted" if state.pools[key].state is PoolState.DELETING else "PoolExists")
+        raise refusal("pool", "add", state.pools[key].state)
     automatic = bool(spec.get("enableAutoScale"))
     pool = Pool(
         id=spec["id"],
@@ -102,7 +103,7 @@ def resize(state: State, event: events.ResizePool, now: datetime) -> Pool:
     if pool.autoscale_formula is not None:
         raise Refused("OperationInvalidForCurrentState", message="The pool scales automatically; disable that first.")
     if ALLOCATION.step(pool.allocation_state, AllocationHappening.RESIZE) is None:
-        raise Refused("PoolBeingResized")
+        raise refusal("pool", "resize", pool.allocation_state)
     pool = _put(
         state,
         pool,
@@ -148,7 +149,7 @@ def remove_nodes(state: State, event: events.RemoveNodes, now: datetime) -> None
     if pool.autoscale_formula is not None:
         raise Refused("OperationInvalidForCurrentState", message="The pool scales automatically; disable that first.")
     if ALLOCATION.step(pool.allocation_state, AllocationHappening.REMOVE_NODES) is None:
-        raise Refused("PoolBeingResized")
+        raise refusal("pool", "resize", pool.allocation_state)
     chosen = [state.node(event.pool_id, node_id) for node_id in event.node_ids]
     gone = {node.id for node in chosen}
     rest = [node for node in state.nodes[pool.id.lower()].values() if node.id not in gone]
@@ -173,7 +174,7 @@ def enable_autoscale(state: State, event: events.EnableAutoScale, now: datetime)
     if event.formula is None and event.interval is None:
         raise Refused("MissingRequiredProperty", {"PropertyName": "autoScaleFormula"})
     if pool.autoscale_formula is None and pool.allocation_state is not AllocationState.STEADY:
-        raise Refused("PoolBeingResized")
+        raise refusal("pool", "resize", pool.allocation_state)
     last = pool.autoscale_enabled
     if last is not None and now - last < state.profile.enable_autoscale_pause:
         raise Refused("TooManyEnableAutoScaleRequests")

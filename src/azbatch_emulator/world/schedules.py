@@ -12,15 +12,12 @@ from typing import Any
 
 from azbatch_emulator import durations, events
 from azbatch_emulator.lifecycle.job_schedule import JOB_SCHEDULE, JobScheduleHappening
-from azbatch_emulator.records import Job, JobSchedule, JobScheduleState, JobState, Refused
+from azbatch_emulator.lifecycle.refusals import refusal
+from azbatch_emulator.records import Job, JobSchedule, JobScheduleState, JobState
 from azbatch_emulator.world import jobs
 from azbatch_emulator.world.state import State, touched
 
-_REFUSALS = {
-    JobScheduleState.COMPLETED: "JobScheduleCompleted",
-    JobScheduleState.DELETING: "JobScheduleBeingDeleted",
-    JobScheduleState.TERMINATING: "JobScheduleBeingTerminated",
-}
+_UNCHANGEABLE = frozenset({JobScheduleState.COMPLETED, JobScheduleState.DELETING, JobScheduleState.TERMINATING})
 _ENDED = frozenset({JobState.COMPLETED, JobState.DELETING})
 # Passed through by themselves; previousState skips them, as it does for jobs.
 _TRANSITIONAL = frozenset({JobScheduleState.TERMINATING, JobScheduleState.DELETING})
@@ -31,7 +28,7 @@ def _step(
 ) -> JobSchedule:
     after = JOB_SCHEDULE.step(schedule.state, happening)
     if after is None:
-        raise Refused(_REFUSALS[schedule.state])
+        raise refusal("job schedule", happening, schedule.state)
     if after is not schedule.state:
         changes |= {"state": after, "state_since": now}
         if schedule.state not in _TRANSITIONAL:
@@ -140,8 +137,7 @@ def add(state: State, event: events.AddJobSchedule, now: datetime) -> None:
     key = str(event.spec["id"]).lower()
     present = state.schedules.get(key)
     if present is not None:
-        deleting = present.state is JobScheduleState.DELETING
-        raise Refused("JobScheduleBeingDeleted" if deleting else "JobScheduleExists")
+        raise refusal("job schedule", "add", present.state)
     schedule = JobSchedule(
         id=event.spec["id"], spec=event.spec, created=now, last_modified=now, state_since=now, next_run=now
     )
@@ -156,8 +152,8 @@ def add(state: State, event: events.AddJobSchedule, now: datetime) -> None:
 def patch(state: State, event: events.PatchJobSchedule, now: datetime) -> None:
     """What is replaced takes effect with the next job; a job that is there stays as it is."""
     schedule = state.schedule(event.schedule_id)
-    if schedule.state in _REFUSALS:
-        raise Refused(_REFUSALS[schedule.state])
+    if schedule.state in _UNCHANGEABLE:
+        raise refusal("job schedule", "patch", schedule.state)
     spec = {name: value for name, value in {**schedule.spec, **event.changes}.items() if value is not None}
     schedule = replace(schedule, spec=spec, last_modified=touched(schedule.last_modified, now))
     if "schedule" in event.changes:

@@ -9,6 +9,7 @@ from typing import Any
 
 from azbatch_emulator import durations, events
 from azbatch_emulator.commands import DropDirectory, Kill, Kind, Run
+from azbatch_emulator.lifecycle.refusals import refusal
 from azbatch_emulator.lifecycle.task import TASK, TaskHappening
 from azbatch_emulator.records import (
     Execution,
@@ -51,16 +52,13 @@ def move(task: Task, happening: TaskHappening, now: datetime, **changes: Any) ->
 def add(state: State, event: events.AddTasks, now: datetime) -> tuple[Task | Refused, ...]:
     job = state.job(event.job_id)
     if job.state not in {JobState.ACTIVE, JobState.DISABLED, JobState.DISABLING, JobState.ENABLING}:
-        code = {JobState.COMPLETED: "JobCompleted", JobState.DELETING: "JobBeingDeleted"}.get(
-            job.state, "JobBeingTerminated"
-        )
-        raise Refused(code)
+        raise refusal("job", "add tasks", job.state)
     results: list[Task | Refused] = []
     for spec in event.specs:
         try:
             results.append(_add_one(state, job, spec, now))
-        except Refused as refusal:
-            results.append(refusal)
+        except Refused as refused:
+            results.append(refused)
     return tuple(results)
 
 
@@ -427,7 +425,7 @@ def end_by_request(state: State, job: Job, task: Task, now: datetime) -> None:
 def terminate(state: State, event: events.TerminateTask, now: datetime) -> None:
     task = state.task(event.job_id, event.task_id)
     if task.state is TaskState.COMPLETED:
-        raise Refused("TaskCompleted")
+        raise refusal("task", "change", task.state)
     end_by_request(state, state.job(event.job_id), task, now)
 
 
@@ -464,7 +462,7 @@ def retention_over(state: State, job: str, key: str, ended_at: datetime, _now: d
 def replace_constraints(state: State, event: events.ReplaceTask, now: datetime) -> Task:
     task = state.task(event.job_id, event.task_id)
     if task.state is TaskState.COMPLETED:
-        raise Refused("TaskCompleted")
+        raise refusal("task", "change", task.state)
     spec = {**task.spec, "constraints": dict(event.constraints or {})}
     changed = replace(task, spec=spec, last_modified=touched(task.last_modified, now))
     state.put_task(changed)
@@ -475,11 +473,11 @@ def reactivate(state: State, event: events.ReactivateTask, now: datetime) -> Non
     task = state.task(event.job_id, event.task_id)
     job = state.job(event.job_id)
     if task.state is not TaskState.COMPLETED:
-        raise Refused("TaskNotCompleted")
+        raise refusal("task", "reactivate", task.state)
     if task.execution.result == "success":
         raise Refused("TaskSucceeded")
     if job.state not in {JobState.ACTIVE, JobState.DISABLED, JobState.DISABLING, JobState.ENABLING}:
-        raise Refused("JobCompleted" if job.state is JobState.COMPLETED else "JobNotActive")
+        raise refusal("job", "reactivate task", job.state)
     again = move(
         task,
         TaskHappening.REACTIVATE,
