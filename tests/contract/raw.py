@@ -103,23 +103,25 @@ def _refuse(text: str) -> Any:
     raise AssertionError(f"{text} is no JSON")
 
 
-class _Kept(logging.Handler):
+class _Loud(logging.Handler):
+    """Keeps what is logged as an error, or with a traceback."""
+
     def __init__(self) -> None:
         super().__init__(logging.WARNING)
-        self.records: list[logging.LogRecord] = []
+        self.messages: list[str] = []
 
     def emit(self, record: logging.LogRecord) -> None:
-        self.records.append(record)
+        if record.exc_info or record.levelno >= logging.ERROR:
+            self.messages.append(record.getMessage())
 
 
 @contextmanager
 def quiet_log() -> Iterator[None]:
     """Nothing is logged as an error, and no traceback, in the emulator of this process."""
-    kept = _Kept()
-    logging.getLogger().addHandler(kept)
+    loud = _Loud()
+    logging.getLogger().addHandler(loud)
     try:
         yield
     finally:
-        logging.getLogger().removeHandler(kept)
-    loud = [one.getMessage() for one in kept.records if one.exc_info or one.levelno >= logging.ERROR]
-    assert loud == []
+        logging.getLogger().removeHandler(loud)
+    assert loud.messages == []
