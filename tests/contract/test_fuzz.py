@@ -251,6 +251,20 @@ def test_every_answer_is_the_services(client: RawClient, helper: RawClient, toke
         client.send(*request)
 
 
+def test_strangers_by_mode(emulator: Emulator, helper: RawClient, token: str) -> None:
+    """Lenient, an unknown property is kept and an unknown api-version served; strict, both are refused."""
+    headers = [JSON_TYPE, ("Authorization", f"Bearer {token}")]
+    strict = bool(emulator.control("status")["strict"])
+    body = json.dumps(pool("strange", colour="red", targetDedicatedNodes=0)).encode()
+    made = helper.send("POST", f"/pools?{VERSION}", headers, body)
+    served = helper.send("GET", "/pools?api-version=2099-01-01", headers)
+    if strict:
+        assert (made.code, served.code) == ("InvalidRequestBody", "UnsupportedRequestVersion")
+    else:
+        assert (made.status, served.status) == (201, 200)
+        assert json.loads(helper.send("GET", f"/pools/strange?{VERSION}", headers).body)["colour"] == "red"
+
+
 def test_the_emulator_lives_on(client: RawClient, token: str) -> None:
     """After all that, pools are made and lists are answered."""
     headers = [JSON_TYPE, ("Authorization", f"Bearer {token}")]

@@ -62,7 +62,7 @@ def test_pools(driver: Driver, name: str) -> None:
     driver.call(
         "replace_pool_properties",
         name,
-        {"metadata": [], "applicationPackageReferences": [], "certificateReferences": []},
+        {"metadata": [], "applicationPackageReferences": []},
     )
     assert driver.call("get_pool", name).start_task is None
     driver.done("begin_resize_pool", name, {"targetDedicatedNodes": 2})

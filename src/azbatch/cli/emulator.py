@@ -99,6 +99,7 @@ def command() -> None:
     help="Let Nextflow's Java use it: the storage also by its name on Azure, by a proxy, with a trust store.",
 )
 @click.option("--record", type=click.Path(dir_okay=False), help="Write all requests to this file, without secrets.")
+@click.option("--strict", is_flag=True, help="Refuse unknown properties, parameters and api-versions, as Azure does.")
 @click.option(
     "--virtual-time", is_flag=True, help="The clock jumps to what is due next while no task runs; keeps nothing."
 )
