@@ -105,7 +105,7 @@ def test_a_job_schedule_and_its_jobs(driver: Driver, name: str) -> None:
     [
         ({"schedule": None}, "MissingRequiredProperty.*schedule"),
         ({"schedule": {"recurrenceInterval": "PT59S"}}, "InvalidPropertyValue.*recurrenceInterval"),
-        ({"schedule": {"doNotRunUntil": "tomorrow"}}, "InvalidPropertyValue.*doNotRunUntil"),
+        ({"schedule": {"doNotRunUntil": "tomorrow"}}, "InvalidRequestBody.*doNotRunUntil"),
         ({"jobSpecification": {}}, "MissingRequiredProperty.*jobSpecification"),
         ({"jobSpecification": {"priority": 1}}, "MissingRequiredProperty.*poolInfo"),
         ({"id": "a:b"}, "InvalidPropertyValue.*id"),
@@ -309,9 +309,8 @@ def test_a_package_that_is_gone_fails_the_task(driver: Driver, name: str, azbatc
 
 def test_mounts_are_directories(driver: Driver, name: str) -> None:
     """A pool's mounted file systems are there, empty, where tasks look for them."""
-    mounts = [
-        {"azureBlobFileSystemConfiguration": {"accountName": "a", "containerName": "c", "relativeMountPath": "in"}}
-    ]
+    blobs = {"accountName": "a", "containerName": "c", "sasKey": "?sig=x", "relativeMountPath": "in"}
+    mounts = [{"azureBlobFileSystemConfiguration": blobs}]
     driver.call("create_pool", pool(name, mountConfiguration=mounts))
     driver.call("create_job", {"id": name, "poolInfo": {"poolId": name}})
     driver.call("create_task", name, {"id": "t", "commandLine": SHELL.format("ls $AZ_BATCH_NODE_MOUNTS_DIR")})

@@ -16,8 +16,14 @@ __all__ = ["BODIES", "LENIENT", "Context", "Shape", "read"]
 _NOTHING = Shape("Empty")
 _CERTIFICATE = Shape(
     "Certificate",
-    required={"thumbprint": TEXT, "thumbprintAlgorithm": TEXT, "data": SECRET},
-    optional={"certificateFormat": Choice("pfx", "cer"), "password": SECRET},
+    # Whatever is said of one, it is not taken any more.
+    optional={
+        "thumbprint": TEXT,
+        "thumbprintAlgorithm": TEXT,
+        "data": SECRET,
+        "certificateFormat": Choice("pfx", "cer"),
+        "password": SECRET,
+    },
 )
 BODIES: Mapping[str, Shape] = {
     "CreatePool": pools.POOL,
