@@ -25,11 +25,14 @@ from azure.batch import BatchClient
 from azure.core.credentials import AzureNamedKeyCredential
 from azure.core.exceptions import HttpResponseError
 from azure.storage.blob import BlobServiceClient
+from click.testing import CliRunner, Result
 
-from azbatch_emulator import Emulator, EmulatorError
+from azbatch.cli import cli
+from azbatch_emulator import Emulator, EmulatorError, launcher
+from azbatch_emulator.__main__ import main
 from azbatch_emulator.daemon import notify_systemd
 from azbatch_emulator.state import StateFolder
-from tests.contract.test_launcher import azbatch, ours, start
+from tests.contract.test_launcher import ours, until
 
 
 def address() -> str:
@@ -207,8 +210,6 @@ def run_one(emulator: Emulator, *, elevated: bool) -> list[str]:
         )
         client.create_job(m.BatchJobCreateOptions(id="j", pool_info=m.BatchPoolInfo(pool_id="p")))
         client.create_task("j", m.BatchTaskCreateOptions(id="t", command_line=REPORT, user_identity=user))
-        from tests.contract.test_launcher import until
-
         until(lambda: client.get_task("j", "t").state == "completed", "the task's end")
         return b"".join(client.download_task_file("j", "t", "stdout.txt")).decode().split()
 
@@ -262,24 +263,29 @@ def test_tasks_of_an_ordinary_user_never_become_root(somebodys: Path) -> None:
 def state(tmp_path: Path) -> Iterator[Path]:
     folder = tmp_path / "state"
     yield folder
-    azbatch("emulator", "stop", "--state", str(folder))
+    launcher.stop(folder)
     assert ours(folder) == []
 
 
-def module(*arguments: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "azbatch_emulator", *arguments]
-    return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+def command_line(*arguments: str) -> Result:
+    return CliRunner().invoke(cli, ["emulator", *arguments])
 
 
 def test_others_can_wait_for_it_and_read_what_it_did(state: Path, tmp_path: Path) -> None:
     """The ready file holds the chosen ports; health tells when it is up; a watch ends with it; no secret is logged."""
     ready = tmp_path / "ready.json"
-    early = module("health", "--state", str(state))
-    assert (early.returncode, "not running" in early.stderr) == (1, True)
+    early = CliRunner().invoke(main, ["health", "--state", str(state)])
+    assert (early.exit_code, "not running" in early.output) == (1, True)
     waiting = subprocess.Popen(
         [sys.executable, "-m", "azbatch_emulator", "health", "--state", str(state), "--wait", "60"]
     )
-    record = start(state, "--no-storage", "--runner", "instant", "--ready-file", str(ready), "--log-level", "debug")
+    options: dict[str, str | bool] = {
+        "no-storage": True,
+        "runner": "instant",
+        "ready-file": str(ready),
+        "log-level": "debug",
+    }
+    record = launcher.start(state, options=options)
     assert waiting.wait(60) == 0
     told = json.loads(ready.read_text())
     assert {name: told[name] for name in ("http_url", "https_url", "pid")} == {
@@ -289,17 +295,17 @@ def test_others_can_wait_for_it_and_read_what_it_did(state: Path, tmp_path: Path
     with BatchClient(endpoint=record["http_url"], credential=AzureNamedKeyCredential("emulator", key)) as client:
         list(client.list_pools(filter="state eq 'active'"))
     requests.get(f"{record['http_url']}/jobs/x?sv=1&sig=c2VjcmV0c2ln&se=2", timeout=10)
-    shown = azbatch("emulator", "status", "--state", str(state))
-    assert "There is no pool." in shown.stdout
-    assert "\x1b" not in shown.stdout
+    shown = command_line("status", "--state", str(state))
+    assert "There is no pool." in shown.output
+    assert "\x1b" not in shown.output
     command = [sys.executable, "-c", "from azbatch.cli import main; main()", "emulator", "status", "--watch", "--json"]
     watching = subprocess.Popen(
         [*command, "--interval", "0.1", "--state", str(state)], stdout=subprocess.PIPE, text=True
     )
     assert watching.stdout is not None
     assert json.loads(watching.stdout.readline())["running"] is True
-    log = azbatch("emulator", "logs", "--state", str(state)).stdout
-    assert azbatch("emulator", "stop", "--state", str(state)).returncode == 0
+    log = command_line("logs", "--state", str(state)).output
+    assert command_line("stop", "--state", str(state)).exit_code == 0
     assert watching.wait(30) == 1
     watching.stdout.close()
     assert not ready.exists()
