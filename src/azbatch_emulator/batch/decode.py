@@ -19,6 +19,7 @@ Body = dict[str, Any]
 ID = re.compile(r"^[A-Za-z0-9_-]{1,64}$")
 USER_NAME = re.compile(r"^[A-Za-z0-9_][A-Za-z0-9_.-]{0,19}$")
 MAX_NODES = 100_000
+HOST_PATHS = ("Shared", "Startup", "VfsMounts", "Task", "JobPrep", "Applications")
 
 # Properties that are numbers or booleans; az CLI sends them as strings.
 INTEGERS = frozenset(
@@ -33,7 +34,7 @@ BOOLEANS = frozenset(
         "enableAutoScale", "enableInterNodeCommunication", "waitForSuccess", "usesTaskDependencies",
         "killJobOnCompletion",
         "runExclusive", "allowLowPriorityNode", "keepAlive", "rerunOnNodeRebootAfterSuccess", "allowTaskPreemption",
-        "isAdmin",
+        "isAdmin", "isReadOnly",
     }
 )  # fmt: skip
 OBJECTS = frozenset(
@@ -42,15 +43,17 @@ OBJECTS = frozenset(
         "constraints", "poolInfo", "autoPoolSpecification", "pool", "jobPreparationTask", "jobReleaseTask",
         "jobManagerTask", "dependsOn", "exitConditions", "exitOptions", "default", "containerSettings", "userIdentity",
         "multiInstanceSettings", "containerConfiguration", "affinityInfo", "schedule", "jobSpecification",
+        "registry", "identityReference",
     }
 )  # fmt: skip
 LISTS = frozenset(
     {
         "metadata", "resourceFiles", "outputFiles", "environmentSettings", "commonEnvironmentSettings", "nodeList",
         "taskIds", "taskIdRanges", "exitCodes", "exitCodeRanges", "applicationPackageReferences", "commonResourceFiles",
+        "containerImageNames", "containerRegistries", "containerHostBatchBindMounts",
     }
 )  # fmt: skip
-LISTS_OF_OBJECTS = LISTS - {"nodeList", "taskIds"}
+LISTS_OF_OBJECTS = LISTS - {"nodeList", "taskIds", "containerImageNames"}
 STRINGS = frozenset(
     {
         "commandLine",
@@ -194,8 +197,12 @@ def resize_bounds(body: Body) -> None:
 
 
 def _command(body: Body, where: str) -> None:
-    if not isinstance(body.get("commandLine"), str) or not body["commandLine"].strip():
+    containers = _object(body, "containerSettings")
+    # The empty command line is the image's own entry point.
+    if not isinstance(body.get("commandLine"), str) or not (body["commandLine"].strip() or containers):
         raise _missing(f"{where}commandLine")
+    if "containerSettings" in body:
+        _containers(containers, f"{where}containerSettings.")
     _resource_files(body.get("resourceFiles") or (), f"{where}resourceFiles")
     for setting in body.get("environmentSettings") or ():
         if not setting.get("name"):
@@ -209,6 +216,19 @@ def _resource_files(entries: Iterable[Body], where: str) -> None:
             raise _invalid(where, sources, "Exactly one source is needed for each resource file")
         if entry.get("httpUrl") and not entry.get("filePath"):
             raise _missing(f"{where}.filePath")
+
+
+def _containers(settings: Body, where: str) -> None:
+    if not settings.get("imageName"):
+        raise _missing(f"{where}imageName")
+    _choice(settings, where, "workingDirectory", ("taskWorkingDirectory", "containerImageDefault"))
+    for mount in settings.get("containerHostBatchBindMounts") or ():
+        _choice(mount, f"{where}containerHostBatchBindMounts.", "source", HOST_PATHS)
+
+
+def _choice(body: Body, where: str, name: str, allowed: tuple[str, ...]) -> None:
+    if name in body and str(body[name]).lower() not in {value.lower() for value in allowed}:
+        raise _invalid(f"{where}{name}", body[name], f"The value is one of {', '.join(allowed)}")
 
 
 def _user(body: Body) -> None:
@@ -238,6 +258,11 @@ def pool(body: Body) -> Body:
     ):
         reason = "The specified image reference and node agent SKU are not supported together; see the supported images"
         raise _invalid("virtualMachineConfiguration.imageReference", machine["imageReference"], reason)
+    if "containerConfiguration" in machine:
+        where = "virtualMachineConfiguration.containerConfiguration."
+        if not machine["containerConfiguration"].get("type"):
+            raise _missing(f"{where}type")
+        _choice(machine["containerConfiguration"], where, "type", ("dockerCompatible", "criCompatible"))
     body = {"taskSlotsPerNode": 1, "enableInterNodeCommunication": False, "enableAutoScale": False, **body}
     _range(body, "taskSlotsPerNode", 1, min(4 * cores_of(str(body["vmSize"])), 256))
     resize_bounds(body)
