@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import tarfile
+import tempfile
 import threading
 import time
 from collections.abc import Iterator
@@ -64,11 +65,13 @@ def engine_here(folder: Path) -> Words | None:
 
 
 @pytest.fixture(scope="module")
-def engine(tmp_path_factory: pytest.TempPathFactory) -> Words:
-    words = engine_here(tmp_path_factory.mktemp("engine"))
-    if words is None:
-        pytest.skip("no podman or docker (with busybox) that can run a container here")
-    return words
+def engine() -> Iterator[Words]:
+    # Not pytest's own folder: podman takes a run root of at most 50 characters.
+    with tempfile.TemporaryDirectory(prefix="podman-", ignore_cleanup_errors=True) as folder:
+        words = engine_here(Path(folder))
+        if words is None:
+            pytest.skip("no podman or docker (with busybox) that can run a container here")
+        yield words
 
 
 @pytest.fixture(scope="module")

@@ -16,9 +16,11 @@ from azbatch_emulator.batch.rules.kinds import (
     Shape,
     Text,
 )
-from azbatch_emulator.batch.rules.relations import exactly_one, needs
+from azbatch_emulator.batch.rules.relations import blank_only_with, exactly_one, needs
 
 COMMAND = Text(shortest=1, pattern=re.compile(r"(?s).*\S.*"), reason="The command line is empty")
+COMMAND_OR_NONE = Text()
+RUNNABLE = blank_only_with("commandLine", "containerSettings")
 RETRIES = Integer(low=-1)  # -1: without limit
 DEALLOCATION = Choice("requeue", "terminate", "taskcompletion", "retaineddata")
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from azbatch_emulator.batch.rules.common import (
     AUTO_USER,
-    COMMAND,
+    COMMAND_OR_NONE,
     CONTAINER,
     ENVIRONMENT,
     JOB_CONSTRAINTS,
@@ -16,6 +16,7 @@ from azbatch_emulator.batch.rules.common import (
     OUTPUT_FILES,
     PACKAGES,
     RESOURCE_FILES,
+    RUNNABLE,
     TASK_CONSTRAINTS,
     TOKEN_SETTINGS,
     USER,
@@ -48,7 +49,7 @@ _RUN: Mapping[str, Kind] = {
 }
 JOB_MANAGER = Shape(
     "JobManagerTask",
-    required={"id": ID, "commandLine": COMMAND},
+    required={"id": ID, "commandLine": COMMAND_OR_NONE},
     optional={
         **_RUN,
         "displayName": DISPLAY_NAME,
@@ -68,10 +69,11 @@ JOB_MANAGER = Shape(
         "runExclusive": True,
         "allowLowPriorityNode": True,
     },
+    relations=(RUNNABLE,),
 )
 JOB_PREPARATION = Shape(
     "JobPreparationTask",
-    required={"commandLine": COMMAND},
+    required={"commandLine": COMMAND_OR_NONE},
     optional={
         **_RUN,
         "id": ID,
@@ -85,11 +87,12 @@ JOB_PREPARATION = Shape(
         "waitForSuccess": True,
         "rerunOnNodeRebootAfterSuccess": True,
     },
+    relations=(RUNNABLE,),
 )
 # A release task may run for 15 minutes at most.
 JOB_RELEASE = Shape(
     "JobReleaseTask",
-    required={"commandLine": COMMAND},
+    required={"commandLine": COMMAND_OR_NONE},
     optional={
         **_RUN,
         "id": ID,
@@ -97,6 +100,7 @@ JOB_RELEASE = Shape(
         "retentionTime": DURATION,
     },
     defaults={"id": "jobrelease", "userIdentity": AUTO_USER},
+    relations=(RUNNABLE,),
 )
 POOL_INFO = Shape(
     "PoolInformation",

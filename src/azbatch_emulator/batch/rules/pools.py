@@ -12,7 +12,7 @@ from typing import Any
 from azbatch_emulator.batch.rules.common import (
     AUTO_USER,
     CERTIFICATES,
-    COMMAND,
+    COMMAND_OR_NONE,
     CONTAINER,
     DEALLOCATION,
     ENVIRONMENT,
@@ -22,6 +22,7 @@ from azbatch_emulator.batch.rules.common import (
     REGISTRY,
     RESOURCE_FILES,
     RETRIES,
+    RUNNABLE,
     USER,
 )
 from azbatch_emulator.batch.rules.kinds import (
@@ -202,7 +203,7 @@ NETWORK = Shape(
 
 START_TASK = Shape(
     "StartTask",
-    required={"commandLine": COMMAND},
+    required={"commandLine": COMMAND_OR_NONE},
     optional={
         "containerSettings": CONTAINER,
         "resourceFiles": RESOURCE_FILES,
@@ -212,6 +213,7 @@ START_TASK = Shape(
         "waitForSuccess": BOOLEAN,
     },
     defaults={"userIdentity": AUTO_USER, "maxTaskRetryCount": 0, "waitForSuccess": True},
+    relations=(RUNNABLE,),
 )
 
 _MANAGED_DISK = Shape(

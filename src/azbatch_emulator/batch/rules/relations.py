@@ -72,3 +72,16 @@ def not_above(low: str, high: str) -> Relation:
             raise invalid(f"{prefix}{low}", body[low], f"{low} may not be above {high}")
 
     return check
+
+
+def blank_only_with(name: str, other: str) -> Relation:
+    """A text that may be blank only where `other` is specified: a container's own entry point is run then."""
+
+    def check(body: Mapping[str, Any], prefix: str, context: Context) -> None:
+        text = str(body.get(name) or "")
+        if not text and other not in body:
+            raise missing(f"{prefix}{name}")
+        if not text.strip() and other not in body:
+            raise invalid(f"{prefix}{name}", text, "The command line is empty")
+
+    return check

@@ -5,11 +5,13 @@ from __future__ import annotations
 from azbatch_emulator.batch.rules.common import (
     AUTO_USER,
     COMMAND,
+    COMMAND_OR_NONE,
     CONTAINER,
     ENVIRONMENT,
     OUTPUT_FILES,
     PACKAGES,
     RESOURCE_FILES,
+    RUNNABLE,
     TASK_CONSTRAINTS,
     TOKEN_SETTINGS,
     USER,
@@ -76,7 +78,7 @@ MULTI_INSTANCE = Shape(
 )
 TASK = Shape(
     "Task",
-    required={"id": ID, "commandLine": COMMAND},
+    required={"id": ID, "commandLine": COMMAND_OR_NONE},
     optional={
         "displayName": DISPLAY_NAME,
         "exitConditions": EXIT_CONDITIONS,
@@ -94,6 +96,7 @@ TASK = Shape(
     },
     retired={"authenticationTokenSettings": TOKEN_SETTINGS},
     defaults={"userIdentity": AUTO_USER, "requiredSlots": 1},
+    relations=(RUNNABLE,),
 )
 # Each task of a collection is read by itself, so that one that is refused leaves the others in.
 TASKS = Shape("TaskAddCollection", required={"value": ListOf(ANYTHING, most=MAX_TASKS)})
