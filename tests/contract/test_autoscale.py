@@ -100,7 +100,7 @@ def test_a_pool_tells_of_its_last_run(account: Account, made: str) -> None:
         ({"autoScaleFormula": "a=1;" * 101}, "AutoScalingFormulaSyntaxError", "at most 100 statements"),
         ({"autoScaleEvaluationInterval": "PT4M59S"}, "InvalidPropertyValue", "PT5M"),
         ({"autoScaleEvaluationInterval": "P7DT1S"}, "InvalidPropertyValue", "P7D"),
-        ({"autoScaleEvaluationInterval": "often"}, "InvalidPropertyValue", "often"),
+        ({"autoScaleEvaluationInterval": "often"}, "InvalidRequestBody", "Edm.Time"),
     ],
 )
 def test_what_enabling_refuses(account: Account, made: str, body: dict[str, Any], code: str, said: str) -> None:
