@@ -22,7 +22,7 @@ from azbatch_emulator.batch.rules import BODIES
 from azbatch_emulator.batch.service import MAX_BODY, VERSIONS
 from azbatch_emulator.launcher import Emulator
 from tests.contract.raw import RawClient, quiet_log
-from tests.contract.sdk import Token, pool
+from tests.contract.sdk import MACHINE, Token, pool
 from tests.unit.bodies import JSON, valid
 from tests.unit.bodies import spoiled as with_a_fault
 
@@ -75,7 +75,8 @@ def _furnish(client: RawClient, token: str) -> str:
         assert answer.status in {201, 409}
         return answer.code
 
-    post("/pools", pool("fuzz"))
+    machine = {**MACHINE, "extensions": [{"name": "fuzz", "publisher": "x", "type": "y"}]}
+    post("/pools", pool("fuzz", virtualMachineConfiguration=machine))
     post("/jobs", {"id": "fuzz", "poolInfo": {"poolId": "fuzz"}, "usesTaskDependencies": True})
     if post("/jobs/fuzz/tasks", {"id": "fuzz", "commandLine": "x"}) == "JobCompleted":
         client.send("DELETE", f"/jobs/fuzz?{VERSION}", headers)

@@ -85,7 +85,7 @@ def spoiled(body: Any, seed: int, bad: Any) -> Any:
             elif action == 1:
                 del place[key]
             elif isinstance(place, dict):
-                place["stranger"] = bad
+                place[chance.choice(["stranger", "networkConfiguration", "id", "startTask", "value"])] = bad
             break
         place = inner
     return body

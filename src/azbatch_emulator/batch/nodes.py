@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from azbatch_emulator import events
 from azbatch_emulator.batch import encode
 from azbatch_emulator.batch.call import Call, Reply, page, selected, wanted_filter
@@ -87,15 +89,18 @@ def remote_login(call: Call) -> Reply:
     return Reply(body={"remoteLoginIPAddress": node.ip, "remoteLoginPort": 22})
 
 
-def list_extensions(call: Call) -> Reply:
+def _extensions(call: Call) -> list[dict[str, Any]]:
     node = _node(call)
     machine = call.world.pool(node.pool_id).spec.get("virtualMachineConfiguration") or {}
-    extensions = [{"provisioningState": "Succeeded", "vmExtension": entry} for entry in machine.get("extensions") or ()]
-    return page(call, extensions, lambda entry: entry, lambda entry: str(entry["vmExtension"].get("name", "")))
+    return [{"provisioningState": "Succeeded", "vmExtension": entry} for entry in machine.get("extensions") or ()]
+
+
+def list_extensions(call: Call) -> Reply:
+    return page(call, _extensions(call), lambda entry: entry, lambda entry: str(entry["vmExtension"]["name"]))
 
 
 def get_extension(call: Call) -> Reply:
-    for entry in list_extensions(call).body["value"]:
-        if entry["vmExtension"].get("name") == call.path["extensionName"]:
-            return Reply(body=entry)
+    for entry in _extensions(call):
+        if entry["vmExtension"]["name"] == call.path["extensionName"]:
+            return Reply(body=selected(call, entry))
     raise Refused("ResourceNotFound")

@@ -141,7 +141,8 @@ class BatchService:
 
     def _joined(self, subject: str | None, body: dict[str, Any]) -> dict[str, Any]:
         """The body, if whoever names a subnet in it may put machines there."""
-        subnet = str((body.get("networkConfiguration") or {}).get("subnetId") or "")
+        network = body.get("networkConfiguration")
+        subnet = str(network.get("subnetId") or "") if isinstance(network, dict) else ""
         if subnet and subject is not None and not self.access.may_join(subject, subnet):
             raise Refused("PermissionDenied", {"Action": JOIN, "Scope": subnet, "ObjectId": subject})
         return body

@@ -64,7 +64,7 @@ DEPENDENCIES = Shape(
         "taskIdRanges": ListOf(
             Shape(
                 "TaskIdRange",
-                required={"start": Integer(low=0), "end": Integer(low=0)},
+                required={"start": INTEGER, "end": INTEGER},
                 relations=(not_above("start", "end"),),
             )
         ),
