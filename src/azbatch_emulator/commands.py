@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any, Literal
 
-Kind = Literal["start", "preparation", "coordination", "task", "release"]
+Kind = Literal["pull", "start", "preparation", "coordination", "task", "release"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,6 +35,7 @@ class Run(Command):
 
     `spec` is the wire body of the start, preparation, release or ordinary task (commandLine,
     resourceFiles, outputFiles, environmentSettings, userIdentity, containerSettings).
+    A "pull" is no task: it has the node's container images ready, as `spec`, the pool's containerConfiguration, says.
     `directory` is the task directory relative to the node's root, `workitems/<job>/job-1/<task>` or
     `startup`. A "coordination" puts its resource files into `shared_directory`, and what it leaves running lives
     until it is killed by name. Without `fresh` the directory is kept as it is.

@@ -116,6 +116,7 @@ class Emulator:
         self.account, self.storage_account = account, storage_account
         self.stop_requested = threading.Event()
         self._site: Any = None
+        self._told: set[str] = set()
         self._azurite: AzuriteProcess | None = None
         self._more_storage: list[AzuriteProcess] = []
         self._exit = contextlib.ExitStack()
@@ -370,7 +371,7 @@ class Emulator:
             from azbatch_emulator.runners.container import ContainerRunner
 
             return ContainerRunner(nodes, surroundings, owner=owner), nodes
-        return ProcessRunner(nodes, surroundings, owner=owner), nodes
+        return ProcessRunner(nodes, surroundings, owner=owner, told=self._told), nodes
 
     def _control(self, site: Any) -> control.Control:
         return control.Control(

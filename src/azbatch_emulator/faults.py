@@ -1,6 +1,7 @@
 """Why a task failed, in the service's codes and words.
 
-Source: "Batch Status and Error Codes", task scheduling errors; .NET `TaskFailureInformationCodes`.
+Source: "Batch Status and Error Codes", task scheduling errors; .NET `TaskFailureInformationCodes`. Those of containers
+as users report them, but for two whose words are a guess: ContainerMiscError and ContainerPoolNotSupported.
 """
 
 from __future__ import annotations
@@ -21,8 +22,12 @@ _KNOWN: dict[str, tuple[str, str]] = {
     "BlobNotFound": (_USER, "One of the specified Azure Blob(s) is not found"),
     "CommandLaunchFailed": (_USER, "Failed to launch the specified command line"),
     "CommandProgramNotFound": (_USER, "The specified command program is not found"),
-    "ContainerInvalidImage": (_USER, "The container image is invalid or could not be pulled"),
-    "ContainerInvalidRegistry": (_USER, "The specified container registry is invalid"),
+    "ContainerInvalidImage": (_USER, "One or more container images specified are invalid"),
+    "ContainerInvalidRegistry": (_USER, "One or more container registries specified are invalid"),
+    "ContainerInvalidSettings": (_USER, "At least one value of specified task container settings is invalid"),
+    "ContainerMiscError": (_USER, "An unknown error was encountered while running the task in a container"),
+    "ContainerPoolNotSupported": (_USER, "The compute node does not support container tasks"),
+    "ContainerTaskSettingsNotFound": (_USER, "Container-enabled compute node requires task container settings"),
     "DiskFull": (_SERVER, "There is not enough disk space on the node that was selected to run the task"),
     "FailureExitCode": (_USER, "The task exited with an exit code representing a failure"),
     "FileUploadAccessDenied": (
@@ -49,9 +54,7 @@ _KNOWN: dict[str, tuple[str, str]] = {
 # What befalls nodes and resizes; wording of the documentation of node and resize errors.
 NODE_UNUSABLE = Fault(code="NodeUnusable", message="The node is broken.")
 DISK_FULL = Fault(code="DiskFull", message="There is not enough disk space on the node.")
-IMAGE_NOT_FOUND = Fault(
-    code="ContainerImagePullFailed", message="One or more container images could not be pulled to the node."
-)
+IMAGE_NOT_FOUND = Fault(code="ContainerInvalidImage", message="One or more container images specified are invalid")
 ALLOCATION_FAILED = Fault(
     code="AllocationFailed", message="Desired number of nodes could not be allocated due to an internal error."
 )

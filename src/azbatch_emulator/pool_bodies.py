@@ -51,6 +51,15 @@ def _recased(value: Any, change: Callable[[str], str]) -> Any:
     }
 
 
+def shown(value: Any) -> Any:
+    """What was given, at any depth, without passwords: the service keeps those of registries to itself."""
+    if isinstance(value, list):
+        return [shown(item) for item in value]
+    if not isinstance(value, Mapping):
+        return value
+    return {name: shown(item) for name, item in value.items() if name != "password"}
+
+
 def to_data_plane(name: str, body: Body) -> dict[str, Any]:
     """The body of a data-plane create for an ARM pool. Raises KeyError and ValueError for what is no pool."""
     properties = body.get("properties") or {}
@@ -99,7 +108,7 @@ def to_arm(
 ) -> dict[str, Any]:
     """The body of the ARM resource for a pool of the data plane, with its node counts."""
     spec = pool.spec
-    spec = {key: _recased(value, _upper) for key, value in spec.items()}
+    spec = {key: shown(_recased(value, _upper)) for key, value in spec.items()}
     machine = dict(spec.get("virtualMachineConfiguration") or {})
     if "nodeAgentSKUId" in machine:
         machine["nodeAgentSkuId"] = machine.pop("nodeAgentSKUId")

@@ -29,6 +29,7 @@ class Profile:
     enable_autoscale_pause: timedelta = timedelta(seconds=30)
     allocation_failure: float = 0.0  # how likely a resize gets no node
     boot_failure: float = 0.0  # how likely a node is unusable
+    image_pull_failure: float = 0.0  # how likely each image of the pool is not to be had
     preemptions_per_hour: float = 0.0  # of a spot node, in service time
     speed: float = 1.0
 

@@ -188,6 +188,7 @@ class Executor(Following):
             choice = self._demands.choice(job)
             lane = self._lane(self.run, choice, job)
             member = self._member(info, lane)
+            lane.check(member.image)
         except AzbatchError as error:
             rule = getattr(getattr(job, "rule", None), "name", None) or "group"
             reasons = error.faults if isinstance(error, ConfigurationError) else [str(error)]

@@ -74,6 +74,7 @@ class Lane:
     size: VmSize = field(default_factory=lambda: find("Standard_D2ds_v5"))
     slots: int = 1
     nodes: int = 1
+    containers: bool = False  # whether its nodes run containers; then the service runs no task without one
     monitor: Monitor = field(default_factory=lambda: Monitor(""))
     unclaimed: dict[str, tuple[str, int]] = field(default_factory=dict)  # base -> (task, place) of an earlier driver
     _repairs: repair.Repairs = field(default_factory=repair.Repairs)
@@ -131,6 +132,16 @@ class Lane:
         self.ours = self.kept or tag(job, MADE_POOL) == self.pool_id
         self.unclaimed = dict(claims)
 
+    def check(self, image: str | None) -> None:
+        """Raises AzbatchError for a job whose task the service would refuse to run on these nodes."""
+        if self.containers and not image:
+            raise AzbatchError(
+                f"Pool '{self.pool_id}' runs tasks in containers only, and the job names no image: set "
+                "azbatch_container_image, or azbatch_pool for another pool"
+            )
+        if image and not self.containers:
+            raise AzbatchError(f"Pool '{self.pool_id}' runs no containers, and the job wants {image}")
+
     def _use(self, pool: Json, container_images: Sequence[str]) -> None:
         name = str(pool["id"])
         if pool.get("state") != "active":
@@ -141,7 +152,7 @@ class Lane:
                 f"Pool '{name}' cannot run the container image {container_images[0]}: make it with containers, or "
                 "leave the image out."
             )
-        self.pool_id = name
+        self.pool_id, self.containers = name, "containerConfiguration" in machine
         self.slots = int(pool.get("taskSlotsPerNode", 1))
         self.size = find(str(pool["vmSize"]))
         targets = (pool.get("targetDedicatedNodes") or 0) + (pool.get("targetLowPriorityNodes") or 0)
@@ -152,7 +163,7 @@ class Lane:
         self.size = find(self.choice.vm_size) if self.choice.vm_size else plan.choose_size(settings, need)
         self.slots = settings.task_slots or self.size.cores
         self.nodes = settings.max_nodes
-        self.pool_id = self.job_id
+        self.pool_id, self.containers = self.job_id, bool(container_images)
         image = images.choose(
             self.account.supported_images(),
             settings.image,

@@ -192,7 +192,7 @@ def test_faults_of_nodes_and_resizes(instant: Emulator) -> None:
     driver.done("begin_resize_pool", "sick", {"targetDedicatedNodes": 2})
     driver.until(lambda: sorted(node.state for node in driver.all("list_nodes", "sick")) == ["idle", "unusable"])
     well, ill = sorted(driver.all("list_nodes", "sick"), key=lambda node: node.state)
-    assert [error.code for error in ill.errors] == ["ContainerImagePullFailed"]
+    assert [error.code for error in ill.errors] == ["ContainerInvalidImage"]
     instant.control("fill-disk", pool_id="sick", node_id=well.id)
     full = driver.call("get_node", "sick", well.id)
     assert (full.state, [error.code for error in full.errors]) == ("unusable", ["DiskFull"])

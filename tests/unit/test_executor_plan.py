@@ -12,10 +12,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from azbatch.errors import ConfigurationError, ServiceError
+from azbatch.errors import AzbatchError, ConfigurationError, ServiceError
 from azbatch.jobs import TaskSpec
 from azbatch.pools.vm_sizes import find
 from snakemake_executor_plugin_azbatch import identity, plan, work
+from snakemake_executor_plugin_azbatch.lane import Choice, Lane
 from snakemake_executor_plugin_azbatch.settings import ExecutorSettings
 from snakemake_executor_plugin_azbatch.submitter import Submitter
 
@@ -221,3 +222,20 @@ def test_nothing_heavy_is_imported(module: str) -> None:
     script = f"import sys, {module}; print([m for m in {HEAVY} if m in sys.modules])"
     found = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert found.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize(
+    ("containers", "image", "said"),
+    [(True, "i", None), (False, None, None), (True, None, "in containers only"), (False, "i", "runs no containers")],
+)
+def test_a_job_that_its_pool_would_refuse_is_not_submitted(
+    containers: bool, image: str | None, said: str | None
+) -> None:
+    """The service runs no task without a container on a pool with them, nor the other way round: said beforehand."""
+    shared: Any = None
+    lane = Lane(shared=shared, choice=Choice(), pool_id="p", containers=containers)
+    if said is None:
+        lane.check(image)
+        return
+    with pytest.raises(AzbatchError, match=said):
+        lane.check(image)

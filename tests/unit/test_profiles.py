@@ -118,14 +118,34 @@ def test_delays_are_within_their_range() -> None:
 
 
 def test_images_take_their_time() -> None:
-    """Each container image of the pool makes the boot longer."""
+    """Each container image of the pool makes the boot longer; then they are pulled, and the node is ready."""
     play = played(image_pull=timedelta(seconds=40))
     configuration = {"containerConfiguration": {"type": "dockerCompatible", "containerImageNames": ["a", "b"]}}
     play.do(events.AddPool(spec=pool_spec(targetDedicatedNodes=1, virtualMachineConfiguration=configuration)))
     play.after(seconds=12 + 15 + 79)
     assert states(play) == ["starting"]
+    assert play.running == {}
     play.after(seconds=2)
+    assert states(play) == ["starting"]
+    (pull,) = play.running.values()
+    assert (pull.kind, pull.spec) == ("pull", configuration["containerConfiguration"])
+    play.end(pull.run)
     assert states(play) == ["idle"]
+
+
+def test_images_that_are_not_to_be_had() -> None:
+    """The profile says how often an image cannot be pulled: such a node is unusable, and says which image."""
+    play = played(image_pull_failure=0.5)
+    configuration = {"containerConfiguration": {"type": "dockerCompatible", "containerImageNames": ["a", "b"]}}
+    play.do(events.AddPool(spec=pool_spec(targetDedicatedNodes=200, virtualMachineConfiguration=configuration)))
+    play.after(minutes=1)
+    broken = [node for node in play.world.nodes["p"].values() if node.state is NodeState.UNUSABLE]
+    assert 120 <= len(broken) <= 180  # three of four
+    assert {error.details for node in broken for error in node.errors} == {
+        (("ContainerImage", "a"),),
+        (("ContainerImage", "b"),),
+    }
+    assert len(play.running) == 200 - len(broken)
 
 
 def test_spot_nodes_are_preempted_at_the_rate() -> None:
@@ -195,7 +215,7 @@ def test_resizes_and_nodes_that_are_told_to_fail() -> None:
     assert play.world.pool("p").resize_errors == ()
     assert sorted(states(play)) == ["idle", "unusable", "unusable"]
     broken = [node for node in play.world.nodes["p"].values() if node.state is NodeState.UNUSABLE]
-    assert {error.code for node in broken for error in node.errors} == {"ContainerImagePullFailed"}
+    assert {error.code for node in broken for error in node.errors} == {"ContainerInvalidImage"}
     play.do(events.RebootNode(pool_id="p", node_id=broken[0].id))
     play.after(minutes=1)
     assert sorted(states(play)) == ["idle", "idle", "unusable"]

@@ -14,17 +14,20 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from azbatch_emulator import events
 from azbatch_emulator.journal import Journal
 from azbatch_emulator.profile import Profile
-from azbatch_emulator.records import DeallocationOption, Fault, Refused, TaskState
+from azbatch_emulator.records import DeallocationOption, Fault, NodeState, Refused, TaskState
+from azbatch_emulator.world.nodes import BOOTING
 from tests.unit.worlds import Play
 
 OPTIONS = st.sampled_from(list(DeallocationOption))
+START_TASK = {"startTask": {"commandLine": "s"}}
+CONTAINERS = {"virtualMachineConfiguration": {"containerConfiguration": {"containerImageNames": ["i"]}}}
 
 
 class Laws(RuleBasedStateMachine):
     """Requests, reports, faults and time in any order."""
 
-    @initialize(seed=st.integers(0, 1000))
-    def begin(self, seed: int) -> None:
+    @initialize(seed=st.integers(0, 1000), demands=st.sampled_from([{}, START_TASK, CONTAINERS]))
+    def begin(self, seed: int, demands: dict[str, Any]) -> None:
         self.play = Play(seed)
         self.folder = tempfile.TemporaryDirectory()
         self.path = Path(self.folder.name) / "world.sqlite"
@@ -33,7 +36,7 @@ class Laws(RuleBasedStateMachine):
         self.rng = random.Random(seed)
         self.count = 0
         slots = self.rng.choice([1, 3])
-        self.play.pool(2, spot=1, slots=slots, enableInterNodeCommunication=slots == 1)
+        self.play.pool(2, spot=1, slots=slots, enableInterNodeCommunication=slots == 1, **demands)
         self.play.job(jobPreparationTask={"commandLine": "p"}, usesTaskDependencies=True)
         self.play.job("k")
 
@@ -53,7 +56,7 @@ class Laws(RuleBasedStateMachine):
         assert self._picture() == before
         assert self.play.world.next_due() == due
         self.play.do(events.Restart())
-        assert not self.play.running
+        assert {run.kind for run in self.play.running.values()} <= {"pull", "start"}
 
     def _do(self, event: events.Event) -> None:
         before = self._picture()
@@ -79,6 +82,8 @@ class Laws(RuleBasedStateMachine):
         for _ in range(number):
             self.count += 1
             specs.append({"id": f"t{self.count}", "commandLine": "x", "requiredSlots": slots})
+            if self.count % 3:  # the others, or these, do not fit the pool
+                specs[-1]["containerSettings"] = {"imageName": "i"}
         if job == "j" and self.count > number:
             specs[-1]["dependsOn"] = {"taskIds": [f"t{self.rng.randint(1, self.count)}"]}
         self._do(events.AddTasks(job_id=job, specs=specs))
@@ -183,6 +188,9 @@ class Laws(RuleBasedStateMachine):
         alive = {node.id.lower() for node in self.play.nodes()}
         for run in self.play.world.runs.values():
             assert run.node in alive
+        coming = [node for node in self.play.nodes() if node.state is NodeState.WAITING_FOR_START_TASK]
+        coming += [node for node in self.play.nodes() if node.state in BOOTING and self.play.world.next_due() is None]
+        assert {node.id.lower() for node in coming} <= {run.node for run in self.play.world.runs.values()}
 
     @invariant()
     def nothing_is_due_in_the_past(self) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from azbatch_emulator import events
@@ -123,6 +125,102 @@ def test_start_tasks_can_be_made_to_fail() -> None:
     play.after(seconds=60)
     assert play.states() == [NodeState.START_TASK_FAILED]
     assert not play.running
+
+
+@pytest.mark.parametrize(
+    ("containers", "task", "code"),
+    [
+        (True, True, None),
+        (False, False, None),
+        (False, True, "ContainerPoolNotSupported"),
+        (True, False, "ContainerTaskSettingsNotFound"),
+    ],
+)
+def test_containers_of_pools_and_tasks_go_together(containers: bool, task: bool, code: str | None) -> None:
+    """A task that its pool cannot run is taken, ends at once with the service's code, and its slot is free again."""
+    play = Play()
+    machine: dict[str, Any] = {"virtualMachineConfiguration": {"containerConfiguration": {}}}
+    play.pool(1, slots=1, **(machine if containers else {}))
+    if containers:
+        play.end(next(iter(play.running)))
+    play.job()
+    settings: dict[str, Any] = {"containerSettings": {"imageName": "i"}}
+    play.tasks("a", "b", **(settings if task else {}))
+    if code is None:
+        assert [run.task_id for run in play.running.values()] == ["a"]
+        return
+    assert not play.running
+    for name in "ab":
+        failure = play.task(name).execution.failure
+        assert (play.task(name).state, play.task(name).node_id) == (TaskState.COMPLETED, play.nodes()[0].id)
+        assert failure is not None
+        assert (failure.code, failure.category) == (code, "usererror")
+    assert play.states() == [NodeState.IDLE]
+
+
+def test_other_tasks_of_a_container_pool_may_run_on_the_host() -> None:
+    """Start and preparation tasks need no container settings; a pool without containers refuses theirs too."""
+    host, inside = {"commandLine": "x"}, {"commandLine": "x", "containerSettings": {"imageName": "i"}}
+    play = Play()
+    play.pool(1, startTask=host, virtualMachineConfiguration={"containerConfiguration": {}})
+    assert [run.kind for run in play.running.values()] == ["pull"]
+    play.end(next(iter(play.running)))
+    assert [run.kind for run in play.running.values()] == ["start"]
+    play.end(next(iter(play.running)))
+    play.job(jobPreparationTask=host)
+    play.tasks("a", containerSettings={"imageName": "i"})
+    assert [run.kind for run in play.running.values()] == ["preparation"]
+    other = Play()
+    other.pool(1, startTask=inside)
+    assert other.states() == [NodeState.START_TASK_FAILED]
+    info = other.nodes()[0].start_task
+    assert info is not None
+    assert info.failure is not None
+    assert info.failure.code == "ContainerPoolNotSupported"
+
+
+def test_a_node_without_its_images_is_unusable() -> None:
+    """The start task waits for the images; where one is not to be had the node says why, and its task never runs."""
+    play = Play()
+    configuration = {"containerConfiguration": {"containerImageNames": ["i"]}}
+    play.pool(1, startTask={"commandLine": "x"}, virtualMachineConfiguration=configuration)
+    (pull,) = play.running
+    fault = Fault(code="ContainerInvalidImage", message="m")
+    del play.running[pull]
+    play.do(events.RunEnded(run=pull, exit_code=None, failure=fault))
+    assert (play.states(), play.nodes()[0].errors) == ([NodeState.UNUSABLE], (fault,))
+    assert not play.running
+    play.do(events.RebootNode(pool_id="p", node_id=play.nodes()[0].id))
+    play.after(seconds=60)
+    play.end(next(iter(play.running)))
+    assert play.states() == [NodeState.WAITING_FOR_START_TASK]
+
+
+def test_a_node_pulls_once_though_it_boots_twice_at_a_time() -> None:
+    """Broken and rebooted within the instant in which it began to boot, it has two timers, and one pull."""
+    play = Play()
+    play.pool(1, virtualMachineConfiguration={"containerConfiguration": {}})
+    play.end(next(iter(play.running)))
+    node = play.nodes()[0].id
+    for _ in range(2):
+        play.do(events.BreakNode(pool_id="p", node_id=node, fault=Fault(code="x", message="x")))
+        play.do(events.RebootNode(pool_id="p", node_id=node))
+    play.after(seconds=60)
+    assert [run.kind for run in play.running.values()] == ["pull"]
+
+
+@pytest.mark.parametrize("pulling", [True, False])
+def test_after_a_restart_a_node_that_was_coming_up_comes_up(pulling: bool) -> None:
+    """What it did, pulling images or running its start task, begins again."""
+    play = Play()
+    machine: dict[str, Any] = {"virtualMachineConfiguration": {"containerConfiguration": {}}}
+    play.pool(1, startTask={"commandLine": "x"}, **(machine if pulling else {}))
+    play.do(events.Restart())
+    for kind in ["pull", "start"] if pulling else ["start"]:
+        (run,) = play.running.values()
+        assert run.kind == kind
+        play.end(run.run)
+    assert play.states() == [NodeState.IDLE]
 
 
 def test_a_preempted_node_comes_back() -> None:

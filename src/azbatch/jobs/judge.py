@@ -22,9 +22,10 @@ class Blame(StrEnum):
 _LASTING = frozenset(
     {
         "ContainerInvalidImage",
-        "ContainerImageNotFound",
-        "ContainerRegistryAuthenticationFailed",
+        "ContainerInvalidRegistry",
+        "ContainerInvalidSettings",
         "ContainerPoolNotSupported",
+        "ContainerTaskSettingsNotFound",
         "CommandProgramNotFound",
         "BlobAccessDenied",
         "BlobNotFound",

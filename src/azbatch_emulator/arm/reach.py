@@ -150,7 +150,7 @@ def _images(spec: Mapping[str, Any], subnet: Resource, region: str, resources: R
             )
         if found is not None:
             return Obstacle(
-                code="ContainerImagePullFailed", message=f"The image {image} cannot be pulled: {found.message}"
+                code="ContainerInvalidImage", message=f"The image {image} cannot be pulled: {found.message}"
             )
     return None
 

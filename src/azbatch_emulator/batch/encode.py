@@ -10,6 +10,7 @@ from urllib.parse import quote
 
 from azbatch_emulator import durations
 from azbatch_emulator.batch.times import etag, stamp
+from azbatch_emulator.pool_bodies import shown
 from azbatch_emulator.records import AutoScaleRun, Execution, Fault, Job, JobSchedule, Node, Pool, Subtask, Task
 from azbatch_emulator.world import Counts
 
@@ -60,7 +61,7 @@ def pool(record: Pool, nodes: Mapping[str, Node], url: str) -> Json:
     dedicated = sum(node.dedicated for node in nodes.values())
     return _clean(
         {
-            **{name: value for name, value in record.spec.items() if name not in _POOL_STATE},
+            **shown({name: value for name, value in record.spec.items() if name not in _POOL_STATE}),
             "id": record.id,
             "url": f"{url}/pools/{record.id}",
             "eTag": etag(record.last_modified),
@@ -141,7 +142,7 @@ def node(record: Node, url: str, spec: Mapping[str, Any]) -> Json:
             "runningTaskSlotsCount": record.slots_used,
             "totalTasksSucceeded": record.total_succeeded,
             "recentTasks": recent or None,
-            "startTask": spec.get("startTask"),
+            "startTask": shown(spec.get("startTask")),
             "startTaskInfo": execution(record.start_task),
             "errors": [{**error(f), "errorDetails": _details(f) or []} for f in record.errors] or None,
             "isDedicated": record.dedicated,
@@ -163,7 +164,7 @@ def job(record: Job, url: str) -> Json:
     }
     return _clean(
         {
-            **record.spec,
+            **shown(record.spec),
             "id": record.id,
             "url": f"{url}/jobs/{record.id}",
             "eTag": etag(record.last_modified),
@@ -213,7 +214,7 @@ def task(record: Task, url: str) -> Json:
     """Source: REST, Tasks - Get Task."""
     return _clean(
         {
-            **record.spec,
+            **(shown(record.spec) if "containerSettings" in record.spec else record.spec),
             "id": record.id,
             "url": f"{url}/jobs/{record.job_id}/tasks/{record.id}",
             "eTag": etag(record.last_modified),

@@ -132,7 +132,7 @@ def _readers() -> Iterator[tuple[str, Callable[[Any], dict[str, Any]]]]:
     for name in names:
         if isinstance(getattr(Profile(), name), timedelta) and not name.endswith("_spread"):
             yield f"{name}_seconds", _delay(name, f"{name}_spread" in names)
-    for name in ("allocation_failure", "boot_failure", "sample_loss"):
+    for name in ("allocation_failure", "boot_failure", "image_pull_failure", "sample_loss"):
         yield name, lambda value, name=name: {name: _number(value, 0, 1)}  # type: ignore[misc]
     yield "preemptions_per_hour", lambda value: {"preemptions_per_hour": _number(value)}
     yield "speed", lambda value: {"speed": _number(value, above=True)}

@@ -2,36 +2,48 @@
 
 Source: REST, TaskContainerSettings: "all directories recursively below the AZ_BATCH_NODE_ROOT_DIR are mapped into the
 container, all Task environment variables are mapped into the container, and the Task command line is executed in the
-container". The node's directories have the same path inside as outside.
+container". The node's directories have the same path inside as outside. All nodes share the machine's images.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import re
 import resource
 import shlex
 import shutil
-import subprocess
-from collections.abc import Mapping, Sequence
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from azbatch_emulator import faults
+from azbatch_emulator.commands import MakeNode
 from azbatch_emulator.errors import EmulatorError
 from azbatch_emulator.records import Fault
 from azbatch_emulator.runners import command_line
-from azbatch_emulator.runners.environment import Surroundings
-from azbatch_emulator.runners.layout import TaskPaths
+from azbatch_emulator.runners import container_words as told
+from azbatch_emulator.runners.environment import MARKER, Surroundings
+from azbatch_emulator.runners.layout import NODE_DIRECTORIES, TaskPaths
 from azbatch_emulator.runners.process import Active, ProcessRunner
+from azbatch_emulator.runners.registries import Engine, Rejected, last_line, sign_in
 from azbatch_emulator.runners.transfers import Cancelled
 
 COMMAND = "AZBATCH_EMULATOR_CONTAINER_COMMAND"
+LABEL = "azbatch-emulator"
 MOST = 16_384  # open files, and processes, of a container
-PULL_SECONDS, REMOVE_SECONDS = 600.0, 20.0
-# Podman and docker read these themselves: the container's are given by value, and none of them is secret.
-_OF_THE_ENGINE = ("HOME", "TMPDIR", "LANG", "SSL_CERT_FILE", "REQUESTS_CA_BUNDLE")
+PULL_SECONDS, CALL_SECONDS = 600.0, 60.0
+TASK_USER = 60_999  # where the emulator is root: who tasks without elevation are, as on a node, nobody of this machine
+_NEVER = "0001-01-01"  # when a container that did not start was started
+_ABSENT = re.compile(r"not found|no such file", re.I)
+
+
+def _registries(pool: Mapping[str, Any]) -> Sequence[Mapping[str, Any]]:
+    """The containerRegistries of a pool's body."""
+    machine = pool.get("virtualMachineConfiguration") or {}
+    return (machine.get("containerConfiguration") or {}).get("containerRegistries") or ()
 
 
 def engine(environ: Mapping[str, str]) -> tuple[str, ...]:
@@ -49,124 +61,246 @@ def engine(environ: Mapping[str, str]) -> tuple[str, ...]:
     return found
 
 
-def run_words(
-    settings: Mapping[str, Any],
-    words: Sequence[str],
-    variables: Mapping[str, str],
-    paths: TaskPaths,
-    *,
-    name: str,
-    mounts: Sequence[Path],
-    limits: Mapping[str, tuple[int, int]],
-    own_path: str | None,
-) -> list[str]:
-    """The arguments of podman or docker for a task. Pure. Values of variables are not among them: they may be secret.
-
-    `own_path` is the PATH that the task asks for; by default the image's holds.
-    """
-    options = shlex.split(str(settings.get("containerRunOptions") or ""))
-    arguments = ["run", "--rm", "--name", name, "--pull", "never"]
-    if not any(option.split("=")[0] in {"--network", "--net"} for option in options):
-        # Tasks reach storage and identity on loopback.
-        arguments += ["--network", "host"]
-    for limit, (soft, hard) in limits.items():
-        arguments += ["--ulimit", f"{limit}={soft}:{hard}"]
-    for mount in mounts:
-        arguments += ["--volume", f"{mount}:{mount}"]
-    if settings.get("workingDirectory", "taskWorkingDirectory").lower() != "containerimagedefault":
-        arguments += ["--workdir", str(paths.working)]
-    for variable, value in variables.items():
-        if variable == "PATH":
-            continue
-        arguments += ["--env", f"{variable}={value}" if variable in _OF_THE_ENGINE else variable]
-    if own_path is not None:
-        arguments += ["--env", f"PATH={own_path}"]
-    return [*arguments, *options, str(settings["imageName"]), *words]
-
-
 class ContainerRunner(ProcessRunner):
     """A ProcessRunner whose tasks with containerSettings run in containers. Raises EmulatorError without an engine."""
 
+    runs_containers = True
+
     def __init__(self, root: Path, surroundings: Surroundings, owner: str) -> None:
         super().__init__(root, surroundings, owner)
-        self._engine = engine(os.environ)
-        self._told_of_containers = True
+        self._engine = Engine(engine(os.environ))
+        self._label = f"{LABEL}={owner}"
         self._pulls: dict[str, asyncio.Lock] = {}
+        self._there: dict[str, str] = {}  # image as asked for -> as the engine knows it
+        self._containers: dict[str, str] = {}  # run -> container
+        self._cleaned: asyncio.Task[None] | None = None
+        self._is_root = os.getuid() == 0
+        if self._is_root:
+            # Public certificates, in a folder of ours alone; inside a container others read them too.
+            Path(surroundings.ca_bundle).chmod(0o644)
 
-    async def _before_launch(self, active: Active) -> Fault | None:
-        """See that the task's image is there: pulled once, whoever asks for it first."""
+    # Nodes
+
+    def make_node(self, command: MakeNode) -> None:
+        super().make_node(command)
+        if self._is_root:
+            node = self._node(command.pool_id, command.node_id)
+            for name in NODE_DIRECTORIES:
+                os.chown(node / name, TASK_USER, TASK_USER)
+
+    async def _pull(self, active: Active) -> tuple[int | None, Fault | None]:
+        command = active.command
+        registries = list(command.spec.get("containerRegistries") or ())
+        images = [str(name).removeprefix("docker://") for name in command.spec.get("containerImageNames") or ()]
+        async with self._pulls.setdefault(command.pool_id.lower(), asyncio.Lock()):
+            if active.cancelled.is_set():
+                raise Cancelled
+            failure = await self._in_thread(lambda: self._provide(command.pool_id, images, registries))
+        return (0, None) if failure is None else (None, failure)
+
+    # Images
+
+    def _is_there(self, image: str) -> bool:
+        if image not in self._there and self._engine.call("image", "inspect", image, timeout=CALL_SECONDS)[0] == 0:
+            self._there[image] = image
+        return image in self._there
+
+    def _provide(self, pool_id: str, images: Sequence[str], registries: Sequence[Mapping[str, Any]]) -> Fault | None:
+        """Sign in to the registries, and pull what is not there yet; the first thing that fails."""
+        with _private_folder() as folder:
+            # Both engines keep there, for this folder's life, what lets them into a registry.
+            kept = {"DOCKER_CONFIG": str(folder), "REGISTRY_AUTH_FILE": str(folder / "config.json")}
+            environment = {**os.environ, **(kept if registries else {})}
+            try:
+                sign_in(self._engine, registries, self._surroundings.identity_url(pool_id), environment, CALL_SECONDS)
+            except Rejected as rejected:
+                return rejected.fault
+            for image in images:
+                if self._is_there(image):
+                    continue
+                name, leniently = told.full_name(image), self._engine.tls_words(told.server_of(image))
+                words = ["pull", "--quiet", *leniently, name]
+                code, _, said = self._engine.call(*words, timeout=PULL_SECONDS, environment=environment)
+                if code:
+                    return faults.fault("ContainerInvalidImage", ContainerImage=image, Message=last_line(said))
+                self._there[image] = name
+        return None
+
+    # Tasks
+
+    async def _before_launch(self, active: Active, paths: TaskPaths, variables: dict[str, str]) -> Fault | None:
         settings = active.command.spec.get("containerSettings")
         if not settings:
             return None
-        image = str(settings.get("imageName") or "").removeprefix("docker://")
-        if settings.get("registry"):
-            # Refused rather than pulled without what it asks for.
-            return faults.fault(
-                "ContainerInvalidRegistry",
-                Image=image,
-                Message="The emulator does not sign in to registries; pull the image yourself and leave registry out",
-            )
+        await self._clean()
+        failure = await self._image_of(active, settings)
+        if failure is None and not active.cancelled.is_set():
+            failure = await self._in_thread(lambda: self._create(active, settings, paths, variables))
+        return failure
+
+    async def _image_of(self, active: Active, settings: Mapping[str, Any]) -> Fault | None:
+        """Pull a task's image unless it is there, with the task's registry or the pool's."""
+        image, pool = told.image_name(settings), active.command.pool_id
+        own, known = settings.get("registry"), _registries(active.command.pool)
+        registries = [own] if own else [one for one in known if told.server_name(one) == told.server_of(image)]
         async with self._pulls.setdefault(image, asyncio.Lock()):
             if active.cancelled.is_set():
                 raise Cancelled
-            return await asyncio.to_thread(self._provide, image)
+            if await self._in_thread(lambda: self._is_there(image)):
+                return None
+            return await self._in_thread(lambda: self._provide(pool, [image], registries))
 
-    def _provide(self, image: str) -> Fault | None:
-        if self._call("image", "inspect", image)[0] == 0:
-            return None
-        code, told = self._call("pull", "--quiet", image)
-        if code == 0:
-            return None
-        return faults.fault("ContainerInvalidImage", Image=image, Message=told.strip().splitlines()[-1] if told else "")
-
-    def _call(self, *words: str, timeout: float = PULL_SECONDS) -> tuple[int, str]:
+    def _create(
+        self, active: Active, settings: Mapping[str, Any], paths: TaskPaths, variables: dict[str, str]
+    ) -> Fault | None:
+        spec, image = active.command.spec, told.image_name(settings)
+        asked = {str(one["name"]) for one in spec.get("environmentSettings") or ()}
+        ours = [told.Mount(Path(variables["TMPDIR"])), told.Mount(Path(self._surroundings.ca_bundle), read_only=True)]
+        filed = told.by_file(variables)
         try:
-            done = subprocess.run(  # noqa: S603
-                [*self._engine, *words],
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
-                stderr=subprocess.PIPE,
-                text=True,
-                timeout=timeout,
-                check=False,
-            )
-        except subprocess.TimeoutExpired:
-            return 1, f"{words[0]} did not end within {timeout:.0f} s"
-        return done.returncode, done.stderr
+            with _private_folder() as folder:
+                arguments = told.create_words(
+                    {**settings, "imageName": self._there.get(image, image)},
+                    command_line.split(str(spec.get("commandLine", ""))),
+                    variables,
+                    paths,
+                    name=_name(active),
+                    label=self._label,
+                    user=self._user(active, paths),
+                    mounts=[*told.mounts(settings, paths, active.command.preparation_directory), *ours],
+                    limits=limits(),
+                    env_file=_env_file(folder, filed) if filed else None,
+                    own_path=variables["PATH"] if "PATH" in asked else None,
+                )
+                environment = told.engine_environment(os.environ, variables)
+                code, out, said = self._engine.call(*arguments, timeout=CALL_SECONDS, environment=environment)
+        except ValueError as error:
+            return faults.fault("ContainerInvalidSettings", Message=f"{error}")
+        if code:
+            self._there.pop(image, None)
+            told_last = [line for line in said.splitlines() if not line.startswith(("See ", "time="))]
+            return faults.fault("ContainerInvalidSettings", Message=last_line("\n".join(told_last)))
+        self._containers[active.command.run] = out.split()[-1]
+        return None
+
+    def _user(self, active: Active, paths: TaskPaths) -> told.User:
+        """Root for elevated tasks; for the others whoever we are, or, where we are root, a user of their own."""
+        if told.elevated(active.command.spec):
+            return told.User(0, 0)
+        if not self._is_root:
+            return told.User(os.getuid(), os.getgid(), kept=self._engine.is_podman)
+        _hand_over(paths.node / (active.command.shared_directory or active.command.directory))
+        os.chown(self._temporary_directory(), TASK_USER, TASK_USER)
+        return told.User(TASK_USER, TASK_USER)
 
     def _launch(self, active: Active, paths: TaskPaths, variables: dict[str, str]) -> Fault | None:
-        spec = active.command.spec
-        settings = spec.get("containerSettings")
-        if not settings:
+        container = self._containers.get(active.command.run)
+        if container is None:
             return super()._launch(active, paths, variables)
-        try:
-            words = command_line.split(str(spec.get("commandLine", "")))
-            mounts = [paths.node, Path(variables["TMPDIR"]), Path(self._surroundings.ca_bundle)]
-            asked = [str(one["name"]) for one in spec.get("environmentSettings") or ()]
-            arguments = run_words(
-                {**settings, "imageName": str(settings.get("imageName") or "").removeprefix("docker://")},
-                words,
-                variables,
-                paths,
-                name=_name(active),
-                mounts=mounts,
-                limits=limits(),
-                own_path=variables["PATH"] if "PATH" in asked else None,
-            )
-        except ValueError as error:
-            return faults.fault("CommandLaunchFailed", Message=f"{error}")
-        executable = shutil.which(self._engine[0])
+        executable = shutil.which(self._engine.words[0])
         if executable is None:
-            return faults.fault("CommandProgramNotFound", Message=f"{self._engine[0]} is no longer on PATH")
-        kept = {name: value for name, value in variables.items() if name not in {"PATH", *_OF_THE_ENGINE}}
-        return self._popen(active, paths, [*self._engine, *arguments], executable, {**os.environ, **kept})
+            return faults.fault("ContainerMiscError", Message=f"{self._engine.words[0]} is no longer on PATH")
+        words = [*self._engine.words, "start", "--attach", container]
+        return self._popen(
+            active, paths, words, executable, told.engine_environment(os.environ, {MARKER: active.marker})
+        )
+
+    async def _carry_out(self, active: Active) -> tuple[int | None, Fault | None]:
+        try:
+            code, failure = await super()._carry_out(active)
+        except NotStarted:
+            code, failure = None, await self._in_thread(lambda: self._why_not_started(active))
+        finally:
+            container = self._containers.pop(active.command.run, None)
+            if container is not None:
+                removal = asyncio.to_thread(self._remove, container)
+                if active.cancelled.is_set():
+                    await removal  # its client is dead, it is not
+                else:
+                    self._spawn(removal)
+        if self._is_root and active.command.kind != "task":
+            # What was made as root, by the node, is the tasks' to change.
+            await self._in_thread(lambda: self._share(active))
+        return code, failure
+
+    def _share(self, active: Active) -> None:
+        node = self._node(active.command.pool_id, active.command.node_id)
+        for directory in (node / active.command.directory, node / "shared"):
+            _hand_over(directory)
 
     async def _wait(self, active: Active, began: float) -> tuple[int, bool]:
         code, in_time = await super()._wait(active, began)
-        if active.command.spec.get("containerSettings") and (active.cancelled.is_set() or not in_time):
-            # The client is dead; its container is not.
-            await asyncio.to_thread(self._call, "rm", "--force", _name(active), timeout=REMOVE_SECONDS)
+        container = self._containers.get(active.command.run)
+        if container is None:
+            return code, in_time
+        if active.cancelled.is_set() or not in_time:
+            await asyncio.to_thread(self._remove, self._containers.pop(active.command.run))
+        elif code:
+            code = await self._in_thread(lambda: self._exit_code(container, code))
         return code, in_time
+
+    def _exit_code(self, container: str, code: int) -> int:
+        """What the command ended with, which the client may not tell. Raises NotStarted where it did not begin."""
+        form = "{{.State.StartedAt}}|{{.State.ExitCode}}"
+        failed, out, _ = self._engine.call("inspect", "--format", form, container, timeout=CALL_SECONDS)
+        started, _, found = out.strip().partition("|")
+        if failed or not found.lstrip("-").isdigit():
+            return code
+        if started.startswith(_NEVER):
+            raise NotStarted
+        return int(found)
+
+    def _why_not_started(self, active: Active) -> Fault:
+        stderr = self._node(active.command.pool_id, active.command.node_id) / active.command.directory / "stderr.txt"
+        reason = last_line(stderr.read_text(errors="replace"))
+        code = "CommandProgramNotFound" if _ABSENT.search(reason) else "ContainerMiscError"
+        return faults.fault(code, Message=reason)
+
+    def _remove(self, container: str) -> None:
+        self._engine.call("rm", "--force", container, timeout=CALL_SECONDS)
+
+    async def _clean(self) -> None:
+        """Remove, once, the containers that an emulator with our name left when it was killed."""
+        if self._cleaned is None:
+            self._cleaned = asyncio.get_running_loop().create_task(asyncio.to_thread(self._remove_left))
+        await asyncio.shield(self._cleaned)
+
+    def _remove_left(self) -> None:
+        _, out, _ = self._engine.call(
+            "ps", "--all", "--quiet", "--filter", f"label={self._label}", timeout=CALL_SECONDS
+        )
+        for container in out.split():
+            self._remove(container)
+
+
+class NotStarted(Exception):
+    """A container was made, and its command could not be begun."""
+
+
+@contextlib.contextmanager
+def _private_folder() -> Iterator[Path]:
+    """A folder for what others must not read (0700), deleted afterwards."""
+    with tempfile.TemporaryDirectory(prefix="azbatch-engine-") as name:
+        yield Path(name)
+
+
+def _env_file(folder: Path, variables: Mapping[str, str]) -> Path:
+    """A file for the engine's --env-file. Raises ValueError for a value it cannot hold."""
+    path = folder / "variables"
+    path.touch(mode=0o600)
+    for name, value in variables.items():
+        if "\n" in value:
+            raise ValueError(f"the environment variable {name} cannot have more than one line in a container")
+    path.write_text("".join(f"{name}={value}\n" for name, value in variables.items()))
+    return path
+
+
+def _hand_over(directory: Path) -> None:
+    """Let tasks without elevation own a directory and all below it; links are not followed."""
+    for folder, _, files in os.walk(directory):
+        for path in (folder, *(os.path.join(folder, name) for name in files)):  # noqa: PTH118 - there may be many
+            with contextlib.suppress(FileNotFoundError):
+                os.lchown(path, TASK_USER, TASK_USER)
 
 
 def _name(active: Active) -> str:

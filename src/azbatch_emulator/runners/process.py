@@ -49,10 +49,13 @@ class Active:
 class ProcessRunner:
     """`root` holds the nodes, as `<pool>/<node>/...`; `owner` marks all our processes, so that leftovers are found.
 
+    What is to be told once is kept in `told`, which the runners of one emulator share.
     All methods belong to the event loop's thread. Files move in a few threads of our own.
     """
 
-    def __init__(self, root: Path, surroundings: Surroundings, owner: str) -> None:
+    runs_containers = False
+
+    def __init__(self, root: Path, surroundings: Surroundings, owner: str, told: set[str] | None = None) -> None:
         self._root = root
         self._surroundings = surroundings
         self._owner = owner
@@ -65,7 +68,7 @@ class ProcessRunner:
         self._to_sweep: set[str] = set()
         self._lingering: dict[str, str] = {}  # coordination run that has ended -> its marker
         self._sweeping = False
-        self._told_of_containers = False
+        self._told = set() if told is None else told
 
     # Nodes
 
@@ -137,7 +140,7 @@ class ProcessRunner:
         if not active.cancelled.is_set():
             report(RunStarted(run=command.run))
             try:
-                code, failure = await self._carry_out(active)
+                code, failure = await (self._pull(active) if command.kind == "pull" else self._carry_out(active))
             except Cancelled:
                 log.debug("%s was killed", command.run)
             except Exception as error:
@@ -169,7 +172,7 @@ class ProcessRunner:
         if failure is None and command.spec.get("resourceFiles"):
             failure = await self._in_thread(lambda: self._transfers.fetch(command.spec, into, stopped))
         if failure is None:
-            failure = await self._before_launch(active)
+            failure = await self._before_launch(active, paths, variables)
         if failure is None:
             failure = self._launch(active, paths, variables)
         if failure is not None:
@@ -212,12 +215,22 @@ class ProcessRunner:
         paths.working.mkdir(parents=True, exist_ok=True)
         for output in (paths.stdout, paths.stderr):
             output.open("wb" if command.fresh else "ab").close()
-        if command.spec.get("containerSettings") and not self._told_of_containers:
-            self._told_of_containers = True
-            log.warning("container images are ignored: commands run on this machine")
+        if command.spec.get("containerSettings"):
+            self._tell_of_images()
         return paths
 
-    async def _before_launch(self, _active: Active) -> Fault | None:
+    def _tell_of_images(self) -> None:
+        if not self.runs_containers and "images" not in self._told:
+            self._told.add("images")
+            log.warning("container images are ignored: commands run on this machine (see --runner container)")
+
+    async def _pull(self, active: Active) -> tuple[int | None, Fault | None]:
+        """Have a node's container images ready: here there is nothing to do but to say that they are ignored."""
+        if active.command.spec.get("containerImageNames"):
+            self._tell_of_images()
+        return 0, None
+
+    async def _before_launch(self, _active: Active, _paths: TaskPaths, _variables: dict[str, str]) -> Fault | None:
         """What a kind of runner needs before the command can begin."""
         return None
 

@@ -38,6 +38,7 @@ def _run_ended(state: State, event: events.RunEnded, now: datetime) -> None:
 
 
 _ENDED: dict[str, Callable[..., None]] = {
+    "pull": nodes.images_pulled,
     "start": nodes.start_task_ended,
     "preparation": jobs.preparation_ended,
     "coordination": multi_instance.coordinated,
@@ -143,8 +144,13 @@ class World:
         return Applied(tuple(state.out), results if isinstance(event, events.AddTasks) else ())
 
     def _place(self, now: datetime) -> None:
-        while self._state.dirty:
-            tasks.place_waiting(self._state, self._state.dirty.pop(), now)
+        state = self._state
+        while state.dirty or state.unfit:
+            if state.unfit:
+                name, fault = state.unfit.pop(0)
+                _run_ended(state, events.RunEnded(run=name, exit_code=None, failure=fault), now)
+            else:
+                tasks.place_waiting(state, state.dirty.pop(), now)
 
     def resume(self, profile: Profile, now: datetime) -> None:
         """Go on with a profile after a restart of the emulator; `events.Restart` is to be applied next."""

@@ -207,7 +207,7 @@ def _release(state: State, job: Job, now: datetime) -> None:
         state.releasing.setdefault(key, set()).add(name)
         execution = Execution(state="running", start_time=now, root_directory=_directory(job, "jobrelease"))
         state.put_node(replace(node, jobs_released={**node.jobs_released, key: execution}))
-        state.out.append(_run(state, name, "release", node, job, spec, "jobrelease"))
+        state.ask(_run(state, name, "release", node, job, spec, "jobrelease"))
 
 
 def _finish(state: State, key: str, now: datetime) -> None:
@@ -350,7 +350,7 @@ def prepare(state: State, node: Node, job: Job, now: datetime, before: Execution
     current = state.nodes[node.pool_id.lower()][node.id.lower()]
     state.put_node(replace(current, jobs_prepared={**current.jobs_prepared, job.id.lower(): execution}))
     name = state.new_run(ActiveRun("preparation", node.pool_id.lower(), node.id.lower(), job.id.lower()))
-    state.out.append(_run(state, name, "preparation", node, job, spec, "jobpreparation"))
+    state.ask(_run(state, name, "preparation", node, job, spec, "jobpreparation"))
 
 
 def preparation_lost(state: State, run: ActiveRun) -> None:

@@ -81,7 +81,7 @@ def start_if_prepared(state: State, job: Job, task: Task, now: datetime) -> None
         run = tasks.run_of(state, node, job, task, "coordination", spec, number)
         directory = run.directory if number == 0 else f"{run.directory}/{number}"
         book.coordinating[key][number] = run.run
-        state.out.append(
+        state.ask(
             replace(
                 run,
                 directory=directory,
@@ -118,7 +118,7 @@ def coordinated(state: State, name: str, exit_code: int | None, failure: Fault |
     held = members(state, task)
     primary = tasks.run_of(state, held[0], job, task, "task", task.spec)
     book.run[task.id.lower()] = primary.run
-    state.out.append(
+    state.ask(
         replace(
             primary,
             fresh=False,
@@ -133,7 +133,7 @@ def release(state: State, job: Job, task: Task, now: datetime) -> tuple[Subtask,
     book, key = state.tasks[job.id.lower()], task.id.lower()
     well = book.coordinated.pop(key, set())
     for name in book.coordinating.pop(key, {}).values():
-        state.out.append(Kill(run=name))
+        state.kill(name)
         state.end_run(name)
     if task.instances and (primary := book.run.pop(key, None)) is not None:
         state.out.append(Kill(run=primary))

@@ -21,8 +21,10 @@ from azbatch_emulator.records import (
     Refused,
     SchedulingState,
 )
-from azbatch_emulator.world import pools, tasks
+from azbatch_emulator.world import containers, pools, tasks
 from azbatch_emulator.world.state import ActiveRun, State
+
+BOOTING = frozenset({NodeState.STARTING, NodeState.REBOOTING, NodeState.REIMAGING})
 
 
 def step(state: State, node: Node, happening: NodeHappening, now: datetime, /, **changes: Any) -> Node | None:
@@ -59,8 +61,7 @@ def create(state: State, pool: Pool, dedicated: bool, now: datetime) -> None:
 def _boot_later(state: State, node: Node, now: datetime) -> None:
     profile, pool = state.profile, state.pools[node.pool_id.lower()]
     delay = drawn(profile.boot, profile.boot_spread, state.rng)
-    containers = (pool.spec.get("virtualMachineConfiguration") or {}).get("containerConfiguration") or {}
-    for _ in containers.get("containerImageNames") or ():
+    for _ in containers.images(pool.spec):
         delay += drawn(profile.image_pull, profile.image_pull_spread, state.rng)
     state.after(now, delay, "booted", node.pool_id.lower(), node.id, now)
 
@@ -90,18 +91,67 @@ def _current(state: State, pool: str, node_id: str) -> Node | None:
 
 
 def booted(state: State, pool: str, node_id: str, since: datetime, now: datetime) -> None:
-    """The machine is up: its start task runs, or it is ready. A boot that was overtaken is ignored."""
+    """The machine is up: it pulls its container images, if any. A boot that was overtaken is ignored."""
     node = _current(state, pool, node_id)
-    if node is None or node.state not in {NodeState.STARTING, NodeState.REBOOTING, NodeState.REIMAGING}:
-        return
-    if node.state_since != since:
+    if node is None or node.state not in BOOTING or node.state_since != since or _is_pulling(state, node):
         return
     failing = state.failing_boots.get(pool)
     if failing or happens(state.profile.boot_failure, state.rng):
         unusable = failing.pop(0) if failing else faults.NODE_UNUSABLE
         step(state, node, NodeHappening.BROKEN, now, errors=(unusable,))
         return
-    spec = state.pools[pool].spec.get("startTask")
+    _pull_images(state, node, now)
+
+
+def _is_pulling(state: State, node: Node) -> bool:
+    runs = state.node_runs.get((node.pool_id.lower(), node.id.lower()), {})
+    return any(state.runs[name].kind == "pull" for name in runs)
+
+
+def _pull_images(state: State, node: Node, now: datetime) -> None:
+    """Have the images of the pool's containerConfiguration pulled; the profile says how often one is not to be had."""
+    pool = state.pools[node.pool_id.lower()].spec
+    configuration = containers.configuration(pool)
+    if configuration is None:
+        _up(state, node, now)
+        return
+    for image in containers.images(pool):
+        if happens(state.profile.image_pull_failure, state.rng):
+            fault = replace(faults.IMAGE_NOT_FOUND, details=(("ContainerImage", image),))
+            step(state, node, NodeHappening.BROKEN, now, errors=(fault,))
+            return
+    state.out.append(
+        Run(
+            run=state.new_run(ActiveRun("pull", node.pool_id.lower(), node.id.lower())),
+            kind="pull",
+            pool_id=node.pool_id,
+            node_id=node.id,
+            job_id=None,
+            task_id=None,
+            spec=configuration,
+            directory="",
+            preparation_directory=None,
+            environment=environment(node),
+            max_wall_clock=None,
+        )
+    )
+
+
+def images_pulled(state: State, name: str, _exit_code: int | None, failure: Fault | None, now: datetime) -> None:
+    """The node's images are there, or one is not to be had: the service gives such a node up."""
+    run = state.end_run(name)
+    node = _current(state, run.pool, run.node) if run else None
+    if node is None or node.state not in BOOTING:
+        return
+    if failure is not None:
+        step(state, node, NodeHappening.BROKEN, now, errors=(failure,))
+        return
+    _up(state, node, now)
+
+
+def _up(state: State, node: Node, now: datetime) -> None:
+    """The machine has all it needs: its start task runs, or it is ready."""
+    spec = state.pools[node.pool_id.lower()].spec.get("startTask")
     prepared = {job: run for job, run in node.jobs_prepared.items() if run.result == "success"}
     node = replace(node, last_boot_time=now, jobs_prepared=prepared, start_task=None)
     if not spec:
@@ -121,7 +171,12 @@ def _run_start_task(state: State, node: Node, spec: Any, now: datetime, before: 
         moved = replace(node, start_task=execution)
         state.put_node(moved)
     name = state.new_run(ActiveRun("start", node.pool_id.lower(), node.id.lower()))
-    state.out.append(
+    failing = state.failing_starts.get(node.pool_id.lower())
+    if failing:
+        exit_code = failing.pop(0)
+        start_task_ended(state, name, exit_code, faults.exit_code(exit_code), now)
+        return
+    state.ask(
         Run(
             run=name,
             kind="start",
@@ -137,11 +192,6 @@ def _run_start_task(state: State, node: Node, spec: Any, now: datetime, before: 
             pool=state.pools[node.pool_id.lower()].spec,
         )
     )
-    failing = state.failing_starts.get(node.pool_id.lower())
-    if failing:
-        exit_code = failing.pop(0)
-        state.out[-1:] = []
-        start_task_ended(state, name, exit_code, faults.exit_code(exit_code), now)
 
 
 def environment(node: Node) -> dict[str, str]:
@@ -211,12 +261,18 @@ def left(state: State, pool: str, node_id: str, now: datetime) -> None:
     pools.settle(state, pool, now)
 
 
-def lose_tasks(state: State, node: Node, now: datetime, *, terminate: bool = False) -> None:
-    """End everything that runs on the node: its tasks go back to the queue, or are terminated."""
+COMING_UP = frozenset({"pull", "start"})  # what a node runs for itself
+
+
+def lose_tasks(
+    state: State, node: Node, now: datetime, *, terminate: bool = False, but: frozenset[str] = frozenset()
+) -> None:
+    """End what runs on the node, kinds in `but` excepted: its tasks go back to the queue, or are terminated."""
     for name in list(state.node_runs.get((node.pool_id.lower(), node.id.lower()), {})):
-        if name in state.runs:  # else it went with another instance of its task
-            state.out.append(Kill(run=name))
-            tasks.lost(state, name, now, terminate=terminate)
+        if name not in state.runs or state.runs[name].kind in but:
+            continue  # else it went with another instance of its task
+        state.out.append(Kill(run=name))
+        tasks.lost(state, name, now, terminate=terminate)
     tasks.requeue_preparing(state, node, now)
 
 
@@ -315,6 +371,7 @@ def restart(state: State, _event: events.Restart, now: datetime) -> None:
     """All machines lost power: what ran on them goes back to the queue, and they boot."""
     for node in [node for pool in state.nodes.values() for node in pool.values()]:
         state.out.append(MakeNode(pool_id=node.pool_id, node_id=node.id))
+        pulling = _is_pulling(state, node)
         lose_tasks(state, node, now)
         node = state.node(node.pool_id, node.id)
         if node.state is NodeState.LEAVING_POOL:
@@ -322,6 +379,13 @@ def restart(state: State, _event: events.Restart, now: datetime) -> None:
             continue
         if node.state is NodeState.DEALLOCATING:
             _deallocate_later(state, node, now)
+            continue
+        # Neither has a timer that would bring it on.
+        if pulling:
+            _pull_images(state, node, now)
+            continue
+        if node.state is NodeState.WAITING_FOR_START_TASK:
+            _up(state, node, now)
             continue
         moved = step(state, node, NodeHappening.REBOOT, now)
         if moved is not None:
@@ -348,6 +412,7 @@ def set_scheduling(state: State, event: events.SetNodeScheduling, now: datetime)
             state.node(event.pool_id, event.node_id),
             now,
             terminate=event.option is DeallocationOption.TERMINATE,
+            but=COMING_UP,
         )
     step(state, state.node(event.pool_id, event.node_id), NodeHappening.DISABLED, now)
 

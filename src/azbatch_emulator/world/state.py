@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from azbatch_emulator.autoscale import MetricHistory
-from azbatch_emulator.commands import Command, Kind
+from azbatch_emulator.commands import Command, Kill, Kind, Run
 from azbatch_emulator.profile import Profile
 from azbatch_emulator.records import (
     Fault,
@@ -24,6 +24,7 @@ from azbatch_emulator.records import (
     TaskState,
 )
 from azbatch_emulator.schedule import FreeSlots, ReadyTasks
+from azbatch_emulator.world import containers
 
 MOST_LINGERING = 1000
 SCHEDULABLE = frozenset({NodeState.IDLE, NodeState.RUNNING})
@@ -122,6 +123,7 @@ class State:
         self.quota_dedicated: int | None = None
         self.quota_spot: int | None = None
         self.out: list[Command] = []
+        self.unfit: list[tuple[str, Fault]] = []  # runs that end without having begun, and why
         self.dirty: set[str] = set()  # pools whose waiting tasks may fit now
         self._timers: list[tuple[datetime, int, tuple[Any, ...]]] = []
         self._sequence = 0
@@ -250,6 +252,21 @@ class State:
         self.runs[name] = run
         self.node_runs.setdefault((run.pool, run.node), {})[name] = None
         return name
+
+    def ask(self, run: Run) -> None:
+        """Have a command run; one that its pool cannot run ends at once, when the present event is dealt with."""
+        fault = containers.misfit(self.pools[run.pool_id.lower()].spec, run.kind, run.spec)
+        if fault is None:
+            self.out.append(run)
+        else:
+            self.unfit.append((run.run, fault))
+
+    def kill(self, name: str) -> None:
+        """End a run, unless it is one that never begins."""
+        kept = [entry for entry in self.unfit if entry[0] != name]
+        if len(kept) == len(self.unfit):
+            self.out.append(Kill(run=name))
+        self.unfit = kept
 
     def end_run(self, name: str) -> ActiveRun | None:
         run = self.runs.pop(name, None)

@@ -229,7 +229,7 @@ def start(state: State, node: Node, job: Job, task: Task, now: datetime) -> None
     running = started(state, job, task, now)
     run = run_of(state, node, job, running, "task", running.spec)
     state.tasks[job.id.lower()].run[task.id.lower()] = run.run
-    state.out.append(run)
+    state.ask(run)
 
 
 def started(state: State, job: Job, task: Task, now: datetime) -> Task:

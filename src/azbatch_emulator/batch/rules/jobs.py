@@ -8,7 +8,6 @@ from typing import Any
 
 from azbatch_emulator.batch.rules.common import (
     AUTO_USER,
-    COMMAND,
     CONTAINER,
     ENVIRONMENT,
     JOB_CONSTRAINTS,
@@ -36,7 +35,7 @@ from azbatch_emulator.batch.rules.kinds import (
     Text,
 )
 from azbatch_emulator.batch.rules.pools import POOL_SPECIFICATION
-from azbatch_emulator.batch.rules.relations import exactly_one, needs, not_above
+from azbatch_emulator.batch.rules.relations import command_or_container, exactly_one, needs, not_above
 from azbatch_emulator.batch.rules.tasks import SLOTS
 
 MINUTE = timedelta(minutes=1)
@@ -48,7 +47,7 @@ _RUN: Mapping[str, Kind] = {
 }
 JOB_MANAGER = Shape(
     "JobManagerTask",
-    required={"id": ID, "commandLine": COMMAND},
+    required={"id": ID, "commandLine": TEXT},
     optional={
         **_RUN,
         "displayName": DISPLAY_NAME,
@@ -68,10 +67,11 @@ JOB_MANAGER = Shape(
         "runExclusive": True,
         "allowLowPriorityNode": True,
     },
+    relations=(command_or_container,),
 )
 JOB_PREPARATION = Shape(
     "JobPreparationTask",
-    required={"commandLine": COMMAND},
+    required={"commandLine": TEXT},
     optional={
         **_RUN,
         "id": ID,
@@ -85,11 +85,12 @@ JOB_PREPARATION = Shape(
         "waitForSuccess": True,
         "rerunOnNodeRebootAfterSuccess": True,
     },
+    relations=(command_or_container,),
 )
 # A release task may run for 15 minutes at most.
 JOB_RELEASE = Shape(
     "JobReleaseTask",
-    required={"commandLine": COMMAND},
+    required={"commandLine": TEXT},
     optional={
         **_RUN,
         "id": ID,
@@ -97,6 +98,7 @@ JOB_RELEASE = Shape(
         "retentionTime": DURATION,
     },
     defaults={"id": "jobrelease", "userIdentity": AUTO_USER},
+    relations=(command_or_container,),
 )
 POOL_INFO = Shape(
     "PoolInformation",

@@ -12,7 +12,6 @@ from typing import Any
 from azbatch_emulator.batch.rules.common import (
     AUTO_USER,
     CERTIFICATES,
-    COMMAND,
     CONTAINER,
     DEALLOCATION,
     ENVIRONMENT,
@@ -45,7 +44,15 @@ from azbatch_emulator.batch.rules.kinds import (
     Text,
 )
 from azbatch_emulator.batch.rules.refusals import invalid, out_of_range
-from azbatch_emulator.batch.rules.relations import at_least_one, at_most_one, exactly_one, needs, not_above, together
+from azbatch_emulator.batch.rules.relations import (
+    at_least_one,
+    at_most_one,
+    command_or_container,
+    exactly_one,
+    needs,
+    not_above,
+    together,
+)
 
 MAX_NODES = 100_000
 MAX_SLOTS = 256
@@ -202,7 +209,7 @@ NETWORK = Shape(
 
 START_TASK = Shape(
     "StartTask",
-    required={"commandLine": COMMAND},
+    required={"commandLine": TEXT},
     optional={
         "containerSettings": CONTAINER,
         "resourceFiles": RESOURCE_FILES,
@@ -212,6 +219,7 @@ START_TASK = Shape(
         "waitForSuccess": BOOLEAN,
     },
     defaults={"userIdentity": AUTO_USER, "maxTaskRetryCount": 0, "waitForSuccess": True},
+    relations=(command_or_container,),
 )
 
 _MANAGED_DISK = Shape(

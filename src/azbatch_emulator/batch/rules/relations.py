@@ -72,3 +72,9 @@ def not_above(low: str, high: str) -> Relation:
             raise invalid(f"{prefix}{low}", body[low], f"{low} may not be above {high}")
 
     return check
+
+
+def command_or_container(body: Mapping[str, Any], prefix: str, _context: Context) -> None:
+    """The empty command line is that of the container's image: without a container there is none."""
+    if not body["commandLine"].strip() and "containerSettings" not in body:
+        raise invalid(f"{prefix}commandLine", body["commandLine"], "The command line is empty")

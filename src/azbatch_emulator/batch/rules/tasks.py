@@ -20,12 +20,13 @@ from azbatch_emulator.batch.rules.kinds import (
     ID,
     INTEGER,
     NAME,
+    TEXT,
     Choice,
     Integer,
     ListOf,
     Shape,
 )
-from azbatch_emulator.batch.rules.relations import not_above
+from azbatch_emulator.batch.rules.relations import command_or_container, not_above
 
 MAX_TASKS = 100  # in one collection
 MAX_DEPENDENCIES = 64_000  # characters of all ids together
@@ -76,7 +77,7 @@ MULTI_INSTANCE = Shape(
 )
 TASK = Shape(
     "Task",
-    required={"id": ID, "commandLine": COMMAND},
+    required={"id": ID, "commandLine": TEXT},
     optional={
         "displayName": DISPLAY_NAME,
         "exitConditions": EXIT_CONDITIONS,
@@ -94,6 +95,7 @@ TASK = Shape(
     },
     retired={"authenticationTokenSettings": TOKEN_SETTINGS},
     defaults={"userIdentity": AUTO_USER, "requiredSlots": 1},
+    relations=(command_or_container,),
 )
 # Each task of a collection is read by itself, so that one that is refused leaves the others in.
 TASKS = Shape("TaskAddCollection", required={"value": ListOf(ANYTHING, most=MAX_TASKS)})
