@@ -246,12 +246,14 @@ class RunStarted(Event):
 class RunEnded(Event):
     """The command ended, or could not be started (`exit_code` None and a `failure`); uploads are done.
 
-    `failure` is given also for a non-zero exit (FailureExitCode) and for failed transfers.
+    `failure` is given also for a non-zero exit (FailureExitCode) and for failed transfers; `container` is the id of the
+    container that it ran in.
     """
 
     run: str
     exit_code: int | None
     failure: Fault | None = None
+    container: str | None = None
 
 
 # Faults, caused through the control surface.

@@ -155,6 +155,7 @@ class Execution:
     requeue_count: int = 0
     last_requeue_time: datetime | None = None
     root_directory: str | None = None  # relative to the node's root
+    container: str | None = None  # id of the container it ran in
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

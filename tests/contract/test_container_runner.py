@@ -157,7 +157,7 @@ def ended(client: BatchClient, name: str) -> m.BatchTaskExecutionInfo:
 def failure(client: BatchClient, name: str) -> tuple[str, str, str]:
     """(code, category, all details) of a task whose command did not run."""
     info = ended(client, name)
-    assert info.exit_code is None
+    assert (info.exit_code, info.container_info) == (None, None)
     assert info.failure_info is not None
     details = " ".join(f"{one.name}={one.value}" for one in info.failure_info.details or ())
     return str(info.failure_info.code), m.BatchErrorSourceCategory(info.failure_info.category).value.lower(), details
@@ -282,7 +282,10 @@ def test_a_task_runs_inside_its_image(ran: BatchClient) -> None:
 
     Its files are there when the container is gone.
     """
-    assert ended(ran, "inside").exit_code == 7
+    info = ended(ran, "inside")
+    assert info.exit_code == 7
+    assert info.container_info is not None
+    assert (len(str(info.container_info.container_id)), info.container_info.state) == (64, "exited")
     assert output(ran, "inside") == "inside a b c d given twice emulator\n"
     assert output(ran, "inside", "wd/made.txt") == "made\n"
 

@@ -86,6 +86,11 @@ def pool(record: Pool, nodes: Mapping[str, Node], url: str) -> Json:
     )
 
 
+def _container(run: Execution) -> Json | None:
+    """containerInfo: known of what has ended; nothing of it is told while it runs."""
+    return None if run.container is None else {"containerId": run.container, "state": "exited", "error": ""}
+
+
 def execution(run: Execution | None, url: str | None = None) -> Json | None:
     """taskExecutionInfo, startTaskInfo and their kin."""
     if run is None:
@@ -103,6 +108,7 @@ def execution(run: Execution | None, url: str | None = None) -> Json | None:
             "retryCount": run.retry_count,
             "lastRetryTime": _time(run.last_retry_time),
             "result": run.result,
+            "containerInfo": _container(run),
             "failureInfo": failure(run.failure),
         }
     )
@@ -185,6 +191,7 @@ def task_execution(run: Execution) -> Json:
             "startTime": _time(run.start_time),
             "endTime": _time(run.end_time),
             "exitCode": run.exit_code,
+            "containerInfo": _container(run),
             "failureInfo": failure(run.failure),
             "retryCount": run.retry_count,
             "lastRetryTime": _time(run.last_retry_time),

@@ -209,6 +209,7 @@ class ContainerRunner(ProcessRunner):
         try:
             code, failure = await super()._carry_out(active)
         except NotStarted:
+            active.container = None
             code, failure = None, await self._in_thread(lambda: self._why_not_started(active))
         finally:
             container = self._containers.pop(active.command.run, None)
@@ -233,6 +234,7 @@ class ContainerRunner(ProcessRunner):
         container = self._containers.get(active.command.run)
         if container is None:
             return code, in_time
+        active.container = container
         if active.cancelled.is_set() or not in_time:
             await asyncio.to_thread(self._remove, self._containers.pop(active.command.run))
         elif code:

@@ -44,6 +44,7 @@ class Active:
     marker: str
     cancelled: threading.Event = field(default_factory=threading.Event)
     process: subprocess.Popen[bytes] | None = None
+    container: str | None = None  # that it has begun in
 
 
 class ProcessRunner:
@@ -148,7 +149,7 @@ class ProcessRunner:
                 failure = faults.fault("Unknown", Message=f"{type(error).__name__}: {error}")
         del self._active[command.run]
         if not active.cancelled.is_set():
-            report(RunEnded(run=command.run, exit_code=code, failure=failure))
+            report(RunEnded(run=command.run, exit_code=code, failure=failure, container=active.container))
 
     async def _carry_out(self, active: Active) -> tuple[int | None, Fault | None]:
         command, began = active.command, time.monotonic()

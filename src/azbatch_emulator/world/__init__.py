@@ -34,7 +34,20 @@ Handler = Callable[[State, Any, datetime], Any]
 def _run_ended(state: State, event: events.RunEnded, now: datetime) -> None:
     run = state.runs.get(event.run)
     if run is not None:
+        if event.container is not None:
+            _note_container(state, run, event.container)
         _ENDED[run.kind](state, event.run, event.exit_code, event.failure, now)
+
+
+def _note_container(state: State, run: ActiveRun, container: str) -> None:
+    """Keep which container a task, or a node's start task, ran in."""
+    if run.kind == "task" and run.job is not None and run.task is not None:
+        task = state.tasks[run.job].all[run.task]
+        state.put_task(replace(task, execution=replace(task.execution, container=container)))
+    elif run.kind == "start":
+        node = state.nodes[run.pool][run.node]
+        if node.start_task is not None:
+            state.put_node(replace(node, start_task=replace(node.start_task, container=container)))
 
 
 _ENDED: dict[str, Callable[..., None]] = {

@@ -162,7 +162,14 @@ def _up(state: State, node: Node, now: datetime) -> None:
 
 def _run_start_task(state: State, node: Node, spec: Any, now: datetime, before: Execution) -> None:
     execution = replace(
-        before, state="running", start_time=now, end_time=None, exit_code=None, result=None, failure=None
+        before,
+        state="running",
+        start_time=now,
+        end_time=None,
+        exit_code=None,
+        result=None,
+        failure=None,
+        container=None,
     )
     waits = spec.get("waitForSuccess", True)
     happening = NodeHappening.START_TASK_BEGINS if waits else NodeHappening.READY

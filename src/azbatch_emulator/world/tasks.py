@@ -241,6 +241,7 @@ def started(state: State, job: Job, task: Task, now: datetime) -> Task:
         exit_code=None,
         failure=None,
         result=None,
+        container=None,
         root_directory=f"{job.directory}/{task.id}",
     )
     running = move(task, TaskHappening.START, now, execution=execution, attempt=task.attempt + 1)
