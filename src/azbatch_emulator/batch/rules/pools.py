@@ -46,7 +46,15 @@ from azbatch_emulator.batch.rules.kinds import (
     Text,
 )
 from azbatch_emulator.batch.rules.refusals import invalid, out_of_range
-from azbatch_emulator.batch.rules.relations import at_least_one, at_most_one, exactly_one, needs, not_above, together
+from azbatch_emulator.batch.rules.relations import (
+    at_least_one,
+    at_most_one,
+    command_or_container,
+    exactly_one,
+    needs,
+    not_above,
+    together,
+)
 
 MAX_NODES = 100_000
 MAX_SLOTS = 256
