@@ -37,7 +37,7 @@ from azbatch_emulator.batch.rules.kinds import (
     Text,
 )
 from azbatch_emulator.batch.rules.pools import POOL_SPECIFICATION
-from azbatch_emulator.batch.rules.relations import command_or_container, exactly_one, needs, not_above
+from azbatch_emulator.batch.rules.relations import exactly_one, needs, not_above
 from azbatch_emulator.batch.rules.tasks import SLOTS
 
 MINUTE = timedelta(minutes=1)

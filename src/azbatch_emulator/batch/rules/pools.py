@@ -49,7 +49,6 @@ from azbatch_emulator.batch.rules.refusals import invalid, out_of_range
 from azbatch_emulator.batch.rules.relations import (
     at_least_one,
     at_most_one,
-    command_or_container,
     exactly_one,
     needs,
     not_above,

@@ -22,13 +22,12 @@ from azbatch_emulator.batch.rules.kinds import (
     ID,
     INTEGER,
     NAME,
-    TEXT,
     Choice,
     Integer,
     ListOf,
     Shape,
 )
-from azbatch_emulator.batch.rules.relations import command_or_container, not_above
+from azbatch_emulator.batch.rules.relations import not_above
 
 MAX_TASKS = 100  # in one collection
 MAX_DEPENDENCIES = 64_000  # characters of all ids together
