@@ -2,7 +2,7 @@
 
     ./scripts/bench [--quick] [--write] [ROW …]
 
-Rows: submit, overhead, storage, blob, tasks, nodes, yardstick, packed, shared, many, interrupt.
+Rows: submit, overhead, storage, blob, tasks, nodes, yardstick, packed, shared, many, processes, interrupt.
 """
 
 from __future__ import annotations
@@ -262,6 +262,7 @@ ROWS: dict[str, Callable[[Emulator, bool], list[Row]]] = {
     "packed": scale.packed,
     "shared": scale.shared,
     "many": scale.many,
+    "processes": scale.processes,
     "interrupt": scale.interrupt,
 }
 

@@ -151,6 +151,45 @@ def many(_: Emulator, quick: bool) -> list[Row]:
     ]
 
 
+def processes(emulator: Emulator, quick: bool) -> list[Row]:
+    """A workflow of ten thousand jobs as real processes, packed: every result is there and right."""
+    number = 400 if quick else 10_000
+    top = f"processes{time.time_ns()}"
+    with tempfile.TemporaryDirectory() as text:
+        folder = Path(text)
+        (folder / "Snakefile").write_text(MANY.format(n=number, shell="echo {wildcards.i} > {output}"))
+        began = time.monotonic()
+        report, cpu, peak = _run(
+            emulator,
+            folder,
+            f"az://bench/{top}",
+            *("--jobs", str(number), "--azbatch-pack", "100", "--azbatch-max-nodes", "1", "--scheduler", "greedy"),
+            *("--azbatch-task-slots", "2", "--max-jobs-per-timespan", "10000/1s"),
+        )
+        took = time.monotonic() - began
+    assert _sizes(emulator, top) == {f"out/{n}.txt": len(f"{n}\n") for n in range(number)}
+    requests = report["batch_requests"]
+    return [
+        (
+            f"{number} jobs, process runner, 100 a task: wall time; driver's CPU a job, memory; requests to Batch",
+            f"{took:.0f} s; {1000 * cpu / number:.0f} ms, {peak:.0f} MB; {sum(requests.values())}",
+            "completes",
+            "–",
+        )
+    ]
+
+
+def _sizes(emulator: Emulator, top: str) -> dict[str, int]:
+    """What a run left in storage, and how large it is."""
+    from azure.storage.blob import BlobServiceClient
+
+    service = BlobServiceClient.from_connection_string(
+        emulator.storage_connection_string, connection_verify=str(emulator.ca_bundle)
+    )
+    with service, service.get_container_client("bench") as container:
+        return {blob.name.removeprefix(f"{top}/"): blob.size for blob in container.list_blobs(f"{top}/")}
+
+
 def interrupt(emulator: Emulator, quick: bool) -> list[Row]:
     """Seconds from Ctrl-C to the driver's end, with 500 jobs added."""
     number = 50 if quick else 500
