@@ -10,7 +10,7 @@ from typing import Any
 from hypothesis import strategies as st
 
 from azbatch_emulator import durations
-from azbatch_emulator.batch.rules import BODIES, kinds, pools
+from azbatch_emulator.batch.rules import BODIES, kinds, machines, networks
 
 WORDS = st.text(alphabet="abcXYZ019-_", min_size=1, max_size=12)
 IMAGE = {"publisher": "microsoft-dsvm", "offer": "ubuntu-hpc", "sku": "2404"}
@@ -49,15 +49,15 @@ def made(kind: kinds.Kind, chance: random.Random) -> Any:
             return _shape(kind, chance)
         case kinds.Words():
             return {"a": "b"} if chance.random() < 0.5 else {}
-        case pools.Address():
+        case networks.Address():
             return chance.choice(["*", "10.0.0.1", "10.0.0.0/8", "VirtualNetwork"])
-        case pools.PortRanges():
+        case networks.PortRanges():
             return chance.choice([["*"], ["22", "80-90"]])
     return chance.choice(["x", 1, {"a": [1, {"b": True}]}, []])
 
 
 def _shape(shape: kinds.Shape, chance: random.Random) -> dict[str, Any]:
-    if shape is pools.MACHINE:
+    if shape is machines.MACHINE:
         return dict(MACHINE)
     some = chance.sample(sorted(shape.optional), k=min(len(shape.optional), chance.randint(0, 3)))
     chosen = {**shape.required, **{name: shape.optional[name] for name in some}}
