@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import shutil
+import socket
 import subprocess
 import tarfile
 import tempfile
@@ -41,6 +42,8 @@ def engine_here(folder: Path) -> Words | None:
     archive = folder / "image.tar"
     with tarfile.open(archive, "w") as tar:
         tar.add(Path(busybox).resolve(), "bin/busybox")
+        for library in libraries(busybox):
+            tar.add(library.resolve(), str(library).lstrip("/"))
         for name in ("sh", "cat", "id", "sleep", "touch"):
             link = tarfile.TarInfo(f"bin/{name}")
             link.type, link.linkname = tarfile.SYMTYPE, "busybox"
@@ -62,6 +65,13 @@ def engine_here(folder: Path) -> Words | None:
         else:
             return words
     return None
+
+
+def libraries(program: str) -> list[Path]:
+    """What a program needs besides itself: nothing, if it is static."""
+    told = subprocess.run(["ldd", program], capture_output=True, text=True, check=False).stdout
+    words = [word for line in told.splitlines() for word in line.split() if word.startswith("/")]
+    return [Path(word) for word in words]
 
 
 @pytest.fixture(scope="module")
@@ -370,6 +380,20 @@ def test_terminate_ends_the_container(ran: BatchClient, engine: Words) -> None:
 
 
 # Registries
+
+
+def test_a_pull_ends_with_its_node(batch: BatchClient) -> None:
+    """A registry that never answers holds up nobody: when the pool is deleted the engine lets go of it."""
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        silent.settimeout(SECONDS)
+        make_pool(batch, "silent", f"127.0.0.1:{silent.getsockname()[1]}/a:1")
+        connection, _ = silent.accept()
+        connection.settimeout(SECONDS)
+        batch.begin_delete_pool("silent")
+        with connection:
+            while connection.recv(65_536):
+                pass
+    assert not [pool.id for pool in batch.list_pools() if pool.id == "silent" and pool.state == "active"]
 
 
 @pytest.fixture(scope="module")

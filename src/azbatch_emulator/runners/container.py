@@ -23,8 +23,7 @@ from azbatch_emulator import faults
 from azbatch_emulator.commands import MakeNode
 from azbatch_emulator.errors import EmulatorError
 from azbatch_emulator.records import Fault
-from azbatch_emulator.runners import command_line
-from azbatch_emulator.runners import container_words as told
+from azbatch_emulator.runners import command_line, container_words
 from azbatch_emulator.runners.environment import MARKER, Surroundings
 from azbatch_emulator.runners.layout import NODE_DIRECTORIES, TaskPaths
 from azbatch_emulator.runners.process import Active, ProcessRunner
@@ -95,7 +94,7 @@ class ContainerRunner(ProcessRunner):
         async with self._pulls.setdefault(command.pool_id.lower(), asyncio.Lock()):
             if active.cancelled.is_set():
                 raise Cancelled
-            failure = await self._in_thread(lambda: self._provide(command.pool_id, images, registries))
+            failure = await self._in_thread(lambda: self._provide(active, images, registries))
         return (0, None) if failure is None else (None, failure)
 
     # Images
@@ -105,20 +104,24 @@ class ContainerRunner(ProcessRunner):
             self._there[image] = image
         return image in self._there
 
-    def _provide(self, pool_id: str, images: Sequence[str], registries: Sequence[Mapping[str, Any]]) -> Fault | None:
+    def _provide(self, active: Active, images: Sequence[str], registries: Sequence[Mapping[str, Any]]) -> Fault | None:
         """Sign in to the registries, and pull what is not there yet; the first thing that fails."""
         with _private_folder() as folder:
             # Both engines keep there, for this folder's life, what lets them into a registry.
             kept = {"DOCKER_CONFIG": str(folder), "REGISTRY_AUTH_FILE": str(folder / "config.json")}
-            environment = {**os.environ, **(kept if registries else {})}
+            environment = {**os.environ, **(kept if registries else {}), MARKER: active.marker}
+            identity_url = self._surroundings.identity_url(active.command.pool_id)
             try:
-                sign_in(self._engine, registries, self._surroundings.identity_url(pool_id), environment, CALL_SECONDS)
+                sign_in(self._engine, registries, identity_url, environment, CALL_SECONDS)
             except Rejected as rejected:
                 return rejected.fault
             for image in images:
                 if self._is_there(image):
                     continue
-                name, leniently = told.full_name(image), self._engine.tls_words(told.server_of(image))
+                name, leniently = (
+                    container_words.full_name(image),
+                    self._engine.tls_words(container_words.server_of(image)),
+                )
                 words = ["pull", "--quiet", *leniently, name]
                 code, _, said = self._engine.call(*words, timeout=PULL_SECONDS, environment=environment)
                 if code:
@@ -140,26 +143,30 @@ class ContainerRunner(ProcessRunner):
 
     async def _image_of(self, active: Active, settings: Mapping[str, Any]) -> Fault | None:
         """Pull a task's image unless it is there, with the task's registry or the pool's."""
-        image, pool = told.image_name(settings), active.command.pool_id
+        image = container_words.image_name(settings)
         own, known = settings.get("registry"), _registries(active.command.pool)
-        registries = [own] if own else [one for one in known if told.server_name(one) == told.server_of(image)]
+        server = container_words.server_of(image)
+        registries = [own] if own else [one for one in known if container_words.server_name(one) == server]
         async with self._pulls.setdefault(image, asyncio.Lock()):
             if active.cancelled.is_set():
                 raise Cancelled
             if await self._in_thread(lambda: self._is_there(image)):
                 return None
-            return await self._in_thread(lambda: self._provide(pool, [image], registries))
+            return await self._in_thread(lambda: self._provide(active, [image], registries))
 
     def _create(
         self, active: Active, settings: Mapping[str, Any], paths: TaskPaths, variables: dict[str, str]
     ) -> Fault | None:
-        spec, image = active.command.spec, told.image_name(settings)
+        spec, image = active.command.spec, container_words.image_name(settings)
         asked = {str(one["name"]) for one in spec.get("environmentSettings") or ()}
-        ours = [told.Mount(Path(variables["TMPDIR"])), told.Mount(Path(self._surroundings.ca_bundle), read_only=True)]
-        filed = told.by_file(variables)
+        ours = [
+            container_words.Mount(Path(variables["TMPDIR"])),
+            container_words.Mount(Path(self._surroundings.ca_bundle), read_only=True),
+        ]
+        filed = container_words.by_file(variables)
         try:
             with _private_folder() as folder:
-                arguments = told.create_words(
+                arguments = container_words.create_words(
                     {**settings, "imageName": self._there.get(image, image)},
                     command_line.split(str(spec.get("commandLine", ""))),
                     variables,
@@ -167,31 +174,31 @@ class ContainerRunner(ProcessRunner):
                     name=_name(active),
                     label=self._label,
                     user=self._user(active, paths),
-                    mounts=[*told.mounts(settings, paths, active.command.preparation_directory), *ours],
+                    mounts=[*container_words.mounts(settings, paths, active.command.preparation_directory), *ours],
                     limits=limits(),
                     env_file=_env_file(folder, filed) if filed else None,
                     own_path=variables["PATH"] if "PATH" in asked else None,
                 )
-                environment = told.engine_environment(os.environ, variables)
+                environment = container_words.engine_environment(os.environ, variables)
                 code, out, said = self._engine.call(*arguments, timeout=CALL_SECONDS, environment=environment)
         except ValueError as error:
             return faults.fault("ContainerInvalidSettings", Message=f"{error}")
         if code:
             self._there.pop(image, None)
-            told_last = [line for line in said.splitlines() if not line.startswith(("See ", "time="))]
-            return faults.fault("ContainerInvalidSettings", Message=last_line("\n".join(told_last)))
+            reasons = [line for line in said.splitlines() if not line.startswith(("See ", "time="))]
+            return faults.fault("ContainerInvalidSettings", Message=last_line("\n".join(reasons)))
         self._containers[active.command.run] = out.split()[-1]
         return None
 
-    def _user(self, active: Active, paths: TaskPaths) -> told.User:
+    def _user(self, active: Active, paths: TaskPaths) -> container_words.User:
         """Root for elevated tasks; for the others whoever we are, or, where we are root, a user of their own."""
-        if told.elevated(active.command.spec):
-            return told.User(0, 0)
+        if container_words.elevated(active.command.spec):
+            return container_words.User(0, 0)
         if not self._is_root:
-            return told.User(os.getuid(), os.getgid(), kept=self._engine.is_podman)
+            return container_words.User(os.getuid(), os.getgid(), kept=self._engine.is_podman)
         _hand_over(paths.node / (active.command.shared_directory or active.command.directory))
         os.chown(self._temporary_directory(), TASK_USER, TASK_USER)
-        return told.User(TASK_USER, TASK_USER)
+        return container_words.User(TASK_USER, TASK_USER)
 
     def _launch(self, active: Active, paths: TaskPaths, variables: dict[str, str]) -> Fault | None:
         container = self._containers.get(active.command.run)
@@ -202,7 +209,7 @@ class ContainerRunner(ProcessRunner):
             return faults.fault("ContainerMiscError", Message=f"{self._engine.words[0]} is no longer on PATH")
         words = [*self._engine.words, "start", "--attach", container]
         return self._popen(
-            active, paths, words, executable, told.engine_environment(os.environ, {MARKER: active.marker})
+            active, paths, words, executable, container_words.engine_environment(os.environ, {MARKER: active.marker})
         )
 
     async def _carry_out(self, active: Active) -> tuple[int | None, Fault | None]:
