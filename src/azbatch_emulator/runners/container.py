@@ -118,11 +118,8 @@ class ContainerRunner(ProcessRunner):
             for image in images:
                 if self._is_there(image):
                     continue
-                name, leniently = (
-                    container_words.full_name(image),
-                    self._engine.tls_words(container_words.server_of(image)),
-                )
-                words = ["pull", "--quiet", *leniently, name]
+                name, server = container_words.full_name(image), container_words.server_of(image)
+                words = ["pull", "--quiet", *self._engine.tls_words(server), name]
                 code, _, said = self._engine.call(*words, timeout=PULL_SECONDS, environment=environment)
                 if code:
                     return faults.fault("ContainerInvalidImage", ContainerImage=image, Message=last_line(said))
