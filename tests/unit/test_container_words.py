@@ -85,6 +85,23 @@ def test_the_users_options_come_last_and_keep_their_quotes() -> None:
         created({"containerRunOptions": "'"})
 
 
+@pytest.mark.parametrize(
+    ("identity", "root"),
+    [
+        (None, False),
+        ({"autoUser": {"scope": "pool", "elevationLevel": "nonadmin"}}, False),
+        ({"autoUser": {"scope": "task", "elevationLevel": "Admin"}}, True),
+        ({"username": "chief"}, True),
+        ({"username": "clerk"}, False),
+        ({"username": "nobody"}, False),
+    ],
+)
+def test_who_is_root_in_a_container(identity: dict[str, Any] | None, root: bool) -> None:
+    """An automatic user or a named one of the pool, with elevationLevel admin; nobody else."""
+    accounts = [{"name": "chief", "elevationLevel": "admin"}, {"name": "clerk"}]
+    assert told.elevated({"userIdentity": identity}, {"userAccounts": accounts}) is root
+
+
 def test_the_working_directory() -> None:
     """The task's, unless the image's is asked for."""
     assert created({})[created({}).index("--workdir") + 1] == "/n/workitems/j/job-1/t/wd"

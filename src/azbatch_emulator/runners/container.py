@@ -189,7 +189,7 @@ class ContainerRunner(ProcessRunner):
 
     def _user(self, active: Active, paths: TaskPaths) -> container_words.User:
         """Root for elevated tasks; for the others whoever we are, or, where we are root, a user of their own."""
-        if container_words.elevated(active.command.spec):
+        if container_words.elevated(active.command.spec, active.command.pool):
             return container_words.User(0, 0)
         if not self._is_root:
             return container_words.User(os.getuid(), os.getgid(), kept=self._engine.is_podman)

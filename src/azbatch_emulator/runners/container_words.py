@@ -73,9 +73,11 @@ def on_loopback(server: str) -> bool:
     return host in LOOPBACK
 
 
-def elevated(spec: Mapping[str, Any]) -> bool:
-    """Whether a task asks for an administrator: an automatic user with elevationLevel admin."""
-    user = (spec.get("userIdentity") or {}).get("autoUser") or {}
+def elevated(spec: Mapping[str, Any], pool: Mapping[str, Any]) -> bool:
+    """Whether a task asks for an administrator: an automatic user, or one of the pool's userAccounts."""
+    identity = spec.get("userIdentity") or {}
+    accounts = {str(one.get("name")): one for one in pool.get("userAccounts") or ()}
+    user = accounts.get(str(identity.get("username"))) or identity.get("autoUser") or {}
     return str(user.get("elevationLevel", "")).lower() == "admin"
 
 
