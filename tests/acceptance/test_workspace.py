@@ -258,7 +258,14 @@ def test_ctrl_c_is_one_sentence_and_the_command_goes_on_later(place: Place) -> N
     """Interrupted at its first change, enable says how to go on, in one sentence; it does go on."""
     common = ["--subscription-id", place.subscription, "--workspace", place.name, "--head-node", f"{place.name}-head"]
     command = [sys.executable, "-c", "from azbatch.cli import main; main()", "workspace", "enable", "--yes", *common]
-    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as running:
+    with subprocess.Popen(
+        command,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        # Where the suite runs in the background of a shell, Ctrl-C is ignored, and children would inherit that.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    ) as running:
         assert running.stderr is not None
         first = running.stderr.readline()
         running.send_signal(signal.SIGINT)
