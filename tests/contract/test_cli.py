@@ -143,8 +143,9 @@ def test_help_is_quick_and_imports_little() -> None:
 def test_a_job_and_a_tasks_output_are_followed(
     azbatch_emulator: Emulator, account: BatchAccount, tmp_path: Path
 ) -> None:
-    """`logs -f` prints what is written while the task runs; `attach` tells each end, and ends with 1 for a failure."""
-    account.create_pool(pool("cli-follow"))
+    """`logs -f` waits for a task that has no node yet and prints what it writes while it runs; `attach` tells each end,
+    and ends with 1 for a failure."""
+    account.create_pool(pool("cli-follow", targetDedicatedNodes=0))
     account.create_job({"id": "cli-follow", "poolInfo": {"poolId": "cli-follow"}})
     go = tmp_path / "go"
     waits = f"/bin/sh -c 'echo begun; while [ ! -e {go} ]; do sleep 0.05; done; echo ended'"
@@ -154,7 +155,15 @@ def test_a_job_and_a_tasks_output_are_followed(
     )
     command = [str(AZBATCH), "job", "logs", "cli-follow", "waits", "--file", "stdout.txt", "-f"]
     environment = {**os.environ, **azbatch_emulator.environment()}
+
+    def asked() -> int:
+        return int(azbatch_emulator.control("requests").get("GetTaskFileProperties", 0))
+
+    before = asked()
     with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) as following:
+        while asked() == before:
+            assert following.poll() is None
+        account.resize_pool("cli-follow", 1, 0)
         assert following.stdout is not None
         assert following.stdout.readline() == "begun\n"
         go.touch()
