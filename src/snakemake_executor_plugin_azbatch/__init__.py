@@ -263,6 +263,7 @@ class Executor(Following):
                 precommand=self.workflow.remote_execution_settings.precommand or "",
                 retries=self.settings.task_retries,
                 retention=self.settings.task_retention,
+                scratch=lane.scratch,
             )
             self._register(lane, task.id, dict(enumerate(group)), pack=pack)
             tasks.append(task)

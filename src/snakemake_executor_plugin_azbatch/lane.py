@@ -11,6 +11,7 @@ from azbatch import pools
 from azbatch.errors import AzbatchError, ServiceError
 from azbatch.jobs import Finished, JobSpec, Monitor, TaskSpec, submit
 from azbatch.pools import PoolSpec, Registry, formula, images, repair
+from azbatch.pools.scratch_disk import SCRATCH, ScratchDisk
 from azbatch.pools.vm_sizes import VmSize, find
 from snakemake_executor_plugin_azbatch import plan
 from snakemake_executor_plugin_azbatch.settings import ExecutorSettings
@@ -22,6 +23,7 @@ Json = Mapping[str, Any]
 LEASE = timedelta(hours=2)  # that idle nodes outlive a driver that died
 WATCH_QUIET, WATCH_BUSY = 5.0, 30.0  # seconds between looks at the pool, without and with news of tasks
 WORKFLOW, MADE_POOL, KEPT = "azbatch-workflow", "azbatch-pool", "azbatch-kept"
+HAS_SCRATCH = "azbatch-scratch"
 FINGERPRINT, LANE, ARCHIVE = "azbatch-fingerprint", "azbatch-lane", "azbatch-archive"
 
 
@@ -74,6 +76,7 @@ class Lane:
     size: VmSize = field(default_factory=lambda: find("Standard_D2ds_v5"))
     slots: int = 1
     nodes: int = 1
+    scratch: bool = False  # whether its nodes have a disk for temporary files
     containers: bool = False  # whether its nodes run containers; then the service runs no task without one
     monitor: Monitor = field(default_factory=lambda: Monitor(""))
     unclaimed: dict[str, tuple[str, int]] = field(default_factory=dict)  # base -> (task, place) of an earlier driver
@@ -110,8 +113,8 @@ class Lane:
                 id=name,
                 pool_id=self.pool_id,
                 preparation=self.shared.preparation,
-                container=plan.container(self.settings.container_image),
-                environment=self.shared.environment,
+                container=plan.container(self.settings.container_image, scratch=self.scratch),
+                environment={**self.shared.environment, **({"TMPDIR": SCRATCH} if self.scratch else {})},
                 limit=self.settings.max_wall_clock,
                 metadata={
                     **self.shared.tags,
@@ -153,6 +156,7 @@ class Lane:
                 "leave the image out."
             )
         self.pool_id, self.containers = name, "containerConfiguration" in machine
+        self.scratch = bool(tag(pool, HAS_SCRATCH))
         self.slots = int(pool.get("taskSlotsPerNode", 1))
         self.size = find(str(pool["vmSize"]))
         targets = (pool.get("targetDedicatedNodes") or 0) + (pool.get("targetLowPriorityNodes") or 0)
@@ -172,6 +176,8 @@ class Lane:
         )
         self._renewed = datetime.now(UTC)
         registry = Registry(server=settings.registry, identity=settings.node_identity) if settings.registry else None
+        scratch = ScratchDisk.parse(settings.scratch_disk) if settings.scratch_disk else None
+        self.scratch = scratch is not None
         spec = PoolSpec(
             id=self.pool_id,
             vm_size=self.size.name,
@@ -183,7 +189,12 @@ class Lane:
             registries=(registry,) if registry else (),
             identity=settings.node_identity,
             subnet_id=settings.subnet_id,
-            metadata={WORKFLOW: self.shared.key, **({KEPT: self.choice.name} if settings.keep_pool else {})},
+            scratch_disk=scratch,
+            metadata={
+                WORKFLOW: self.shared.key,
+                **({KEPT: self.choice.name} if settings.keep_pool else {}),
+                **({HAS_SCRATCH: "yes"} if scratch else {}),
+            },
         )
         pools.create(self.account, spec)
         self.ours = True

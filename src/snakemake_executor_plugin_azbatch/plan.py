@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from azbatch.errors import ConfigurationError
 from azbatch.jobs.spec import Container
+from azbatch.pools.scratch_disk import SCRATCH, ScratchDisk
 from azbatch.pools.vm_sizes import VmSize, find, slots_for, smallest_fitting
 from snakemake_executor_plugin_azbatch.settings import ExecutorSettings
 
@@ -60,6 +61,13 @@ def faults(settings: ExecutorSettings) -> list[str]:
     found: list[str] = []
     if settings.pool_id and settings.vm_size:
         found.append("--azbatch-vm-size is for a pool made for the run: leave it out with --azbatch-pool-id.")
+    if settings.scratch_disk:
+        if settings.pool_id:
+            found.append("--azbatch-scratch-disk is for a pool made for the run: leave it out with --azbatch-pool-id.")
+        try:
+            found += ScratchDisk.parse(settings.scratch_disk).faults()
+        except ConfigurationError as error:
+            found += error.faults
     if settings.max_nodes < 1:
         found.append(f"--azbatch-max-nodes is at least 1, not {settings.max_nodes}.")
     if not 0 <= settings.min_nodes <= max(settings.max_nodes, 0):
@@ -111,5 +119,7 @@ def preparation_command(python: str, query: str, checksum: str) -> str:
     return shlex.join([python, "-m", "snakemake_executor_plugin_azbatch.unpack", query, checksum, SOURCES])
 
 
-def container(image: str | None) -> Container | None:
-    return Container(image=image) if image else None
+def container(image: str | None, *, scratch: bool = False) -> Container | None:
+    """Of an image; what is outside the node's own directories must be given to it by name."""
+    options = f"--volume {SCRATCH}:{SCRATCH}" if scratch else ""
+    return Container(image=image, options=options) if image else None

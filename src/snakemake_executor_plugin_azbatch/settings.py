@@ -44,6 +44,11 @@ class ExecutorSettings(ExecutorSettingsBase):
     container_image: Optional[str] = _setting(
         None, "Container image in which jobs run, with snakemake and azbatch in it; pulled ahead by the pool."
     )
+    scratch_disk: Optional[str] = _setting(
+        None,
+        "A disk for jobs' temporary files (TMPDIR) on the nodes of the pool made for the run, in containers too: its "
+        "size in GB, or nvme for the VM size's own.",
+    )
     registry: Optional[str] = _setting(None, "Registry server of the container image, where it needs a sign-in.")
     node_identity: Optional[str] = _setting(
         None,

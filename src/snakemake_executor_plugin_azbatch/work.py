@@ -13,8 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from azbatch.jobs import TaskSpec
-from azbatch.jobs.spec import Container
-from snakemake_executor_plugin_azbatch import identity
+from snakemake_executor_plugin_azbatch import identity, plan
 from snakemake_executor_plugin_azbatch.plan import SOURCES
 
 MOST_PACKED = 100
@@ -137,7 +136,7 @@ JOB_MODULE = "snakemake_executor_plugin_azbatch.job"
 
 
 def task(
-    members: Sequence[Member], task_id: str, *, pack: bool, precommand: str, retries: int, retention: str
+    members: Sequence[Member], task_id: str, *, pack: bool, precommand: str, retries: int, retention: str, scratch: bool
 ) -> TaskSpec:
     """The task of one member, or of a pack of them; `precommand` is shell text that runs before Snakemake."""
     first = members[0]
@@ -156,7 +155,7 @@ def task(
         retries=retries,
         retention=retention,
         display_name=label,
-        container=Container(image=first.image) if first.image else None,
+        container=plan.container(first.image, scratch=scratch),
     )
 
 

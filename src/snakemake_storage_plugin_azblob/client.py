@@ -20,6 +20,8 @@ BLOCK = 4 * 1024 * 1024
 SINGLE = BLOCK  # files up to this size go and come in one request
 LARGE = 4
 CONCURRENCY = 4
+PIECE = 256 * 1024  # read from a connection at a time
+CONNECT_SECONDS, READ_SECONDS = 20, 60
 POOL = 64
 PAGE = 5000
 DIRECTORY_MARK = "hdi_isfolder"  # how accounts with a hierarchical namespace mark directories
@@ -62,7 +64,14 @@ class Blobs:
             self._service = BlobServiceClient(
                 self.endpoint,
                 credential=self._credential,
-                transport=RequestsTransport(session=session, session_owner=False),
+                # With a session of one's own the SDK forgets its settings: downloads would come in pieces of 4 KB.
+                transport=RequestsTransport(
+                    session=session,
+                    session_owner=False,
+                    connection_timeout=CONNECT_SECONDS,
+                    read_timeout=READ_SECONDS,
+                    connection_data_block_size=PIECE,
+                ),
                 max_single_put_size=SINGLE,
                 max_block_size=BLOCK,
                 max_single_get_size=SINGLE,

@@ -95,7 +95,7 @@ def test_how_many_jobs_share_a_task(minutes: float, remaining: int, slots: int, 
 def test_a_pack_is_known_again() -> None:
     """A later driver reads from a task's id and command which jobs are in it."""
     members = [_member(n) for n in range(3)]
-    settings: dict[str, Any] = {"precommand": "", "retries": 0, "retention": "P1D"}
+    settings: dict[str, Any] = {"precommand": "", "retries": 0, "retention": "P1D", "scratch": False}
     pack = work.task(members, "r-0123456789ab-1", pack=True, **settings)
     assert work.bases_in(pack.id, pack.command) == [member.base for member in members]
     single = work.task(members[:1], f"{members[0].base}-2", pack=False, **settings)
@@ -146,7 +146,9 @@ def test_spot_share(share: float, counts: tuple[int, int]) -> None:
 
 def test_the_task_command_survives_the_splitting() -> None:
     """Batch splits the command line; bash gets the script whole, quotes in Snakemake's arguments included."""
-    task = work.task([_member(1)], "r-1", pack=False, precommand="export X=1", retries=0, retention="P1D")
+    task = work.task(
+        [_member(1)], "r-1", pack=False, precommand="export X=1", retries=0, retention="P1D", scratch=False
+    )
     words = shlex.split(task.command)
     assert words[:2] == ["/bin/bash", "-c"]
     end = words[2].split("; ")[-1]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shlex
+import stat
 import subprocess
 import sys
 from pathlib import Path
@@ -13,7 +14,9 @@ import pytest
 
 from azbatch.errors import ConfigurationError
 from azbatch.pools import PoolSpec, Registry, manage
-from azbatch.pools.docker_disk import FOLDER, DiskKind, DockerDisk
+from azbatch.pools.docker_disk import FOLDER, DockerDisk
+from azbatch.pools.node_disk import DiskKind, NodeDisk
+from azbatch.pools.scratch_disk import SCRATCH, ScratchDisk
 from azbatch.pools.spec import registries
 from azbatch_emulator.pool_bodies import to_data_plane
 from tests.unit.test_pools import IMAGE
@@ -161,11 +164,13 @@ class Node:
             program.write_text(f'#!/bin/sh\necho "{name} $*" >> "$BOX/calls"\n{does}\n')
             program.chmod(0o755)
 
-    def run(self, kind: DiskKind) -> subprocess.CompletedProcess[str]:
-        size = 100 if kind is DiskKind.DATA else None
-        disk = DockerDisk(kind=kind, size_gb=size)
-        command = _spec(containers=True, docker_disk=disk, start_task=f"touch {self.box}/ran").body()["startTask"]
-        text = command["commandLine"].replace(FOLDER, f"{self.box}/mnt").replace("/etc/docker", f"{self.box}/etc")
+    def run(self, kind: DiskKind, purpose: type[NodeDisk] = DockerDisk) -> subprocess.CompletedProcess[str]:
+        disk = purpose(kind=kind, size_gb=100 if kind is DiskKind.DATA else None)
+        given = {"docker_disk": disk} if purpose is DockerDisk else {"scratch_disk": disk}
+        command = _spec(containers=True, start_task=f"touch {self.box}/ran", **given).body()["startTask"]
+        text = command["commandLine"].replace("/etc/docker", f"{self.box}/etc")
+        for folder in (FOLDER, SCRATCH):
+            text = text.replace(folder, f"{self.box}/mnt")
         environment = {
             "PATH": f"{self.box}/bin:{Path(sys.executable).parent}:/usr/bin:/bin",
             "BOX": str(self.box),
@@ -223,3 +228,30 @@ def test_a_node_without_the_disk_says_so_and_runs_nothing(kind: DiskKind, tmp_pa
     assert done.returncode != 0
     assert "There is no disk for Docker" in done.stderr
     assert not (tmp_path / "ran").exists()
+
+
+@pytest.mark.parametrize("kind", list(DiskKind))
+def test_a_scratch_disk_is_formatted_once_and_everybody_may_write(kind: DiskKind, tmp_path: Path) -> None:
+    """As with /tmp; a second run changes nothing, a reboot mounts it again."""
+    if kind is DiskKind.DATA and not BLOCK:
+        pytest.skip("this machine has no block device whose name could be read")
+    node = Node(tmp_path, BLOCK or "/dev/nvme0n1")
+    first = node.run(kind, ScratchDisk)
+    assert first.returncode == 0, first.stderr
+    assert node.calls() == [f"mkfs.ext4 -q -m 0 {node.disk}", f"mount -o noatime {node.disk} {tmp_path}/mnt"]
+    assert stat.S_IMODE((tmp_path / "mnt").stat().st_mode) == 0o1777
+    assert (tmp_path / "ran").exists()
+    assert node.run(kind, ScratchDisk).returncode == 0
+    assert node.calls() == []
+    (tmp_path / "mounted").unlink()
+    assert node.run(kind, ScratchDisk).returncode == 0
+    assert [call.split()[0] for call in node.calls()] == ["mount"]
+
+
+def test_both_disks_have_places_of_their_own() -> None:
+    """A data disk each; the NVMe disk can only be had by one of them."""
+    both = _spec(containers=True, docker_disk=DockerDisk.parse("100"), scratch_disk=ScratchDisk.parse("500")).body()
+    disks = both["virtualMachineConfiguration"]["dataDisks"]
+    assert [(disk["lun"], disk["diskSizeGB"]) for disk in disks] == [(0, 100), (1, 500)]
+    with pytest.raises(ConfigurationError, match="cannot both have the NVMe disk"):
+        _spec(containers=True, docker_disk=DockerDisk.parse("nvme"), scratch_disk=ScratchDisk.parse("nvme")).body()

@@ -11,7 +11,9 @@ from typing import Any
 from azbatch.errors import ConfigurationError
 from azbatch.pools.azcopy import Azcopy
 from azbatch.pools.docker_disk import DockerDisk
+from azbatch.pools.node_disk import DiskKind
 from azbatch.pools.resource import to_resource
+from azbatch.pools.scratch_disk import ScratchDisk
 
 Json = dict[str, Any]
 _ID = re.compile(r"^[A-Za-z0-9_-]{1,64}$")
@@ -56,8 +58,9 @@ class PoolSpec:
     With a `formula` the pool scales by it (every `interval`, ISO 8601, at least PT5M) and the counts are not sent.
     `identity` and `subnet_id` are ARM resource ids; a pool with an identity can only be made by Azure Resource Manager
     (`resource`), another also by the data plane (`body`). `slots` are task slots a node. `os_disk_gb` is the size of
-    the operating system's disk, where Docker keeps its images unless `docker_disk` says otherwise. `azcopy` is put on
-    every node, and the disk prepared, before `start_task`, a command line, runs.
+    the operating system's disk, where Docker keeps its images unless `docker_disk` says otherwise. `scratch_disk` is
+    for jobs' temporary files. `azcopy` is put on every node, and disks are prepared, before `start_task`, a command
+    line, runs.
     """
 
     id: str
@@ -79,6 +82,7 @@ class PoolSpec:
     azcopy: Azcopy | None = None
     os_disk_gb: int | None = None
     docker_disk: DockerDisk | None = None
+    scratch_disk: ScratchDisk | None = None
     metadata: Mapping[str, str] = field(default_factory=dict)
 
     def faults(self) -> list[str]:
@@ -98,6 +102,10 @@ class PoolSpec:
             found += self.docker_disk.faults()
             if not (self.containers or self.container_images):
                 found.append("A disk for Docker needs a pool that runs containers.")
+        if self.scratch_disk is not None:
+            found += self.scratch_disk.faults()
+        if all(disk is not None and disk.kind is DiskKind.NVME for disk in (self.docker_disk, self.scratch_disk)):
+            found.append("Docker and temporary files cannot both have the NVMe disk: give one of them a size.")
         if self.azcopy is not None:
             found += self.azcopy.faults()
         found += [
@@ -155,7 +163,7 @@ class PoolSpec:
 
     def _start_command(self) -> str | None:
         steps = [
-            *([self.docker_disk.command()] if self.docker_disk else []),
+            *(disk.command() for disk in (self.docker_disk, self.scratch_disk) if disk),
             *([self.azcopy.command()] if self.azcopy else []),
         ]
         if not steps:
@@ -180,8 +188,9 @@ class PoolSpec:
         }
         if self.os_disk_gb is not None:
             machine["osDisk"] = {"diskSizeGB": self.os_disk_gb}
-        if self.docker_disk is not None and self.docker_disk.data_disk() is not None:
-            machine["dataDisks"] = [self.docker_disk.data_disk()]
+        disks = [disk.data_disk() for disk in (self.docker_disk, self.scratch_disk) if disk]
+        if any(disks):
+            machine["dataDisks"] = [disk for disk in disks if disk]
         if self.containers or self.container_images:
             registries = [
                 {
