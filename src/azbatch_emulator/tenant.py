@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import pickle
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Any
 
-from azbatch_emulator import durations, events
+from azbatch_emulator import starting_workspace
 from azbatch_emulator.account import Account
 from azbatch_emulator.arm import addresses, reach
 from azbatch_emulator.arm.core import Arm
-from azbatch_emulator.arm.ids import ResourceId, parse
 from azbatch_emulator.arm.providers import batch, managed_identity
 from azbatch_emulator.arm.providers.batch_applications import APPLICATION, VERSION, active_versions
 from azbatch_emulator.arm.providers.network_private import ENDPOINT, connections
@@ -27,16 +25,15 @@ from azbatch_emulator.arm.records import (
 )
 from azbatch_emulator.arm.registry import PROVIDERS
 from azbatch_emulator.arm.roles import BY_NAME
-from azbatch_emulator.batch import applications, decode, rules
 from azbatch_emulator.batch.service import BatchService
 from azbatch_emulator.errors import EmulatorError
 from azbatch_emulator.identity.directory import Identity
 from azbatch_emulator.identity.metadata import SUBJECT, default_instance
 from azbatch_emulator.packages import PackageStorage
-from azbatch_emulator.pool_bodies import to_arm, to_data_plane
-from azbatch_emulator.records import Application, DeallocationOption, Fault, Pool, Refused
+from azbatch_emulator.pool_resources import Pools
+from azbatch_emulator.records import Application, Fault, Pool
+from azbatch_emulator.starting_workspace import MACHINE
 
-MACHINE = "Microsoft.Compute/virtualMachines"
 OWNER = "owner"
 FORMAT = 1
 
@@ -436,73 +433,8 @@ class Tenant:
         if self.arm.store.get(group) is not None:
             raise ArmRefused(409, "ResourceGroupExists", f"The resource group {name} exists already.")
         number = sum(1 for _ in self.arm.store.of_type("Microsoft.Network/virtualNetworks"))
-        network, cards = (
-            f"{group}/providers/Microsoft.Network",
-            f"{group}/providers/Microsoft.Network/networkInterfaces",
-        )
-        at = {"location": location, "tags": {"workspace": name}}
-        storage = re.sub(r"[^a-z0-9]", "", name.lower())[:12] + hashlib.sha256(group.lower().encode()).hexdigest()[:8]
-        subnet = {
-            "name": "default",
-            "properties": {
-                "addressPrefix": f"10.{20 + number}.0.0/26",
-                "networkSecurityGroup": {"id": f"{network}/networkSecurityGroups/{name}-nsg"},
-                "serviceEndpoints": [{"service": "Microsoft.Storage"}],
-            },
-        }
-        home = {"id": f"{network}/virtualNetworks/{name}-vnet/subnets/default", "action": "Allow"}
-        rule = {
-            "priority": 1000,
-            "direction": "Inbound",
-            "access": "Allow",
-            "protocol": "Tcp",
-            "sourceAddressPrefix": "VirtualNetwork",
-            "sourcePortRange": "*",
-            "destinationAddressPrefix": "*",
-            "destinationPortRange": "22",
-        }
-        steps: list[tuple[str, dict[str, Any]]] = [
-            (group, dict(at)),
-            (
-                f"{network}/networkSecurityGroups/{name}-nsg",
-                {**at, "properties": {"securityRules": [{"name": "ssh", "properties": rule}]}},
-            ),
-            (
-                f"{network}/virtualNetworks/{name}-vnet",
-                {
-                    **at,
-                    "properties": {
-                        "addressSpace": {"addressPrefixes": [f"10.{20 + number}.0.0/24"]},
-                        "subnets": [subnet],
-                    },
-                },
-            ),
-            (
-                f"{group}/providers/Microsoft.Storage/storageAccounts/{storage}",
-                {**at, "properties": {"networkAcls": {"defaultAction": "Deny", "virtualNetworkRules": [home]}}},
-            ),
-        ]
-        for machine, identity in ((f"{name}-head", {"type": "SystemAssigned"}), (f"{name}-desk", None)):
-            card = {
-                "ipConfigurations": [
-                    {
-                        "name": "primary",
-                        "properties": {"subnet": {"id": f"{network}/virtualNetworks/{name}-vnet/subnets/default"}},
-                    }
-                ]
-            }
-            steps.append((f"{cards}/{machine}-nic", {**at, "properties": card}))
-            body: dict[str, Any] = {
-                **at,
-                "properties": {
-                    "hardwareProfile": {"vmSize": "Standard_D2ds_v5"},
-                    "storageProfile": {"osDisk": {"osType": "Linux"}},
-                    "networkProfile": {"networkInterfaces": [{"id": f"{cards}/{machine}-nic"}]},
-                },
-            }
-            if identity:
-                body["identity"] = identity
-            steps.append((f"{group}/providers/{MACHINE}/{machine}", body))
+        storage = starting_workspace.storage_name(name, group)
+        steps = starting_workspace.resources(name, group, location, storage, number)
         for id, body in steps:
             self.arm.make(id, body, self._now())
         researcher = self.add_person(f"{name}-researcher")
@@ -523,100 +455,3 @@ def _managed(resource: Resource) -> Identity:
         client_id=str(resource.properties["clientId"]),
         name=resource.id.name,
     )
-
-
-class Pools:
-    """The pools of the data planes as ARM resources."""
-
-    def __init__(self, tenant: Tenant) -> None:
-        self._tenant = tenant
-
-    def _service(self, id: ResourceId) -> BatchService | None:
-        return self._tenant.services.get(id.parent.key) if id.parent else None
-
-    def get(self, id: ResourceId) -> Resource | None:
-        service = self._service(id)
-        pool = service.engine.world.pools.get(id.name.lower()) if service else None
-        return self._resource(service, pool) if service and pool else None
-
-    def all(self) -> Iterable[Resource]:
-        for key, service in list(self._tenant.services.items()):
-            account = self._tenant.arm.store.get(key)
-            for pool in service.engine.world.pools.values() if account else ():
-                yield self._resource(service, pool)
-
-    def _resource(self, service: BatchService, pool: Pool) -> Resource:
-        dedicated, spot = service.engine.world.node_counts(pool.id)
-        deleting = pool.state.value == "deleting"
-        account = parse(self._tenant.account_id(service.account))
-        return Resource(
-            id=account.child("pools", pool.id),
-            body=to_arm(pool, account.text, dedicated, spot),
-            state=ProvisioningState.DELETING if deleting else ProvisioningState.SUCCEEDED,
-            etag=f'W/"0x{int(pool.last_modified.timestamp() * 1e7):X}"',
-            created=pool.created,
-            changed=pool.last_modified,
-        )
-
-    def put(self, id: ResourceId, body: Mapping[str, Any]) -> Resource:
-        service = self._service(id)
-        if service is None:
-            raise ArmRefused(404, "ParentResourceNotFound", f"The Batch account of {id.text} was not found.")
-        try:
-            given = rules.read("CreatePool", to_data_plane(id.name, body))
-            applications.check(self._tenant.applications(service.account), given)
-            present = service.engine.world.pools.get(id.name.lower())
-            if present is None:
-                service.engine.submit(events.AddPool(spec=decode.pool(given)))
-            else:
-                self._update(service, present, given)
-        except Refused as refusal:
-            raise ArmRefused(
-                400,
-                refusal.code,
-                f"The pool {id.name} was refused: {refusal.message or refusal.code} {refusal.values or ''}".strip(),
-            ) from None
-        except (KeyError, TypeError, ValueError) as error:
-            raise ArmRefused(400, "InvalidRequestContent", f"The pool {id.name} is malformed: {error}.") from None
-        found = self.get(id)
-        assert found is not None
-        return found
-
-    def _update(self, service: BatchService, present: Pool, given: Mapping[str, Any]) -> None:
-        """Scale settings and the properties that can change; what is the same is left alone."""
-        engine = service.engine
-        if given.get("enableAutoScale"):
-            formula, length = given.get("autoScaleFormula"), given.get("autoScaleEvaluationInterval")
-            decode.formula(formula)
-            interval = durations.parse(length) if length else present.autoscale_interval
-            if (formula, interval) != (present.autoscale_formula, present.autoscale_interval):
-                engine.submit(events.EnableAutoScale(pool_id=present.id, formula=formula, interval=interval))
-        else:
-            if present.autoscale_formula is not None:
-                engine.submit(events.DisableAutoScale(pool_id=present.id))
-            targets = (given.get("targetDedicatedNodes"), given.get("targetLowPriorityNodes"))
-            if targets != (None, None) and targets != (present.target_dedicated, present.target_spot):
-                engine.submit(
-                    events.ResizePool(
-                        pool_id=present.id,
-                        dedicated=targets[0],
-                        spot=targets[1],
-                        deallocation=DeallocationOption.REQUEUE,
-                    )
-                )
-        changes = {
-            name: given[name]
-            for name in ("startTask", "metadata", "applicationPackageReferences")
-            if name in given and given[name] != present.spec.get(name)
-        }
-        if changes:
-            engine.submit(events.PatchPool(pool_id=present.id, changes=changes))
-
-    def delete(self, id: ResourceId) -> None:
-        service = self._service(id)
-        if service is not None:
-            try:
-                service.engine.submit(events.DeletePool(pool_id=id.name))
-            except Refused as refusal:
-                if refusal.code not in {"PoolBeingDeleted", "PoolNotFound"}:
-                    raise ArmRefused(409, refusal.code, refusal.message or refusal.code) from None
