@@ -271,7 +271,7 @@ class StorageObject(StorageObjectRead, StorageObjectWrite, StorageObjectGlob, St
         blobs, seen = self.provider.blobs, self._last
         cache = self.provider.node_cache()
         if cache is None or seen is None or not seen.etag:
-            blobs.download(*self._place, self.local_path())
+            blobs.download(*self._place, self.local_path(), seen.size if seen is not None else None)
             return
         cache.fetch(
             f"{blobs.endpoint}/{self.location.container}/{self.location.name}",
@@ -279,7 +279,7 @@ class StorageObject(StorageObjectRead, StorageObjectWrite, StorageObjectGlob, St
             seen.size,
             seen.modified,
             self.local_path(),
-            lambda path: blobs.download(*self._place, path),
+            lambda path: blobs.download(*self._place, path, seen.size),
         )
 
     def store_object(self) -> None:

@@ -1,24 +1,26 @@
 """Blobs through azure-storage-blob: the only module here that knows the SDK, and it imports it when first used.
 
-Transfers stream in parallel ranges with constant memory: at most CONCURRENCY blocks of BLOCK bytes a file, and files of
-several blocks take turns, LARGE at a time.
+Transfers stream in parallel ranges with constant memory: at most CONCURRENCY blocks of BLOCK bytes a file, and of all
+files together what BUDGET allows.
 """
 
 from __future__ import annotations
 
-import threading
 import uuid
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from snakemake_storage_plugin_azblob.budget import Budget
+
 BLOCK = 4 * 1024 * 1024
 SINGLE = BLOCK  # files up to this size go and come in one request
-LARGE = 4
+BUDGET = 64 * 1024 * 1024  # bytes of memory for all transfers
+COPIES = 4  # of a blob in one piece, on its way through the SDK
 CONCURRENCY = 4
 PIECE = 256 * 1024  # read from a connection at a time
 CONNECT_SECONDS, READ_SECONDS = 20, 60
@@ -48,7 +50,7 @@ class Blobs:
         self._concurrency = concurrency
         self._checksums = checksums
         self._service: Any = None
-        self._large = threading.BoundedSemaphore(LARGE)
+        self._budget = Budget(BUDGET)
         self.requests: Counter[str] = Counter()
 
     def _connected(self) -> Any:
@@ -164,26 +166,30 @@ class Blobs:
             except ResourceNotFoundError:
                 return {}
 
-    def download(self, container: str, name: str, path: Path) -> None:
-        """A blob to a file: written beside it and renamed, so that no half file is ever seen."""
+    def download(self, container: str, name: str, path: Path, size: int | None = None) -> None:
+        """A blob to a file: written beside it and renamed, so that no half file is ever seen.
+
+        `size` in bytes, where it is known; what may be of any size counts as large.
+        """
         path.parent.mkdir(parents=True, exist_ok=True)
         temporary = path.with_name(f".azblob-{uuid.uuid4().hex}")
         try:
-            with self._explained(f"Downloading az://{container}/{name}"), temporary.open("xb") as stream:
-                # Holds its first block, and knows its size.
-                begun = self._blob(container, name).download_blob(
+            with (
+                self._budget.spend(self._weight(size)),
+                self._explained(f"Downloading az://{container}/{name}"),
+                temporary.open("xb") as stream,
+            ):
+                self._blob(container, name).download_blob(
                     max_concurrency=self._concurrency, validate_content=self._checksums
-                )
-                with self._turn(begun.size):
-                    begun.readinto(stream)
+                ).readinto(stream)
             temporary.replace(path)
         except BaseException:
             temporary.unlink(missing_ok=True)
             raise
 
-    def _turn(self, size: int) -> AbstractContextManager[object]:
-        """To be held while so many bytes are moved, for the sake of memory."""
-        return self._large if size > SINGLE else nullcontext()
+    def _weight(self, size: int | None) -> int:
+        """The memory that a transfer takes, bytes."""
+        return self._concurrency * BLOCK if size is None or size > SINGLE else COPIES * size
 
     def download_tree(self, container: str, name: str, path: Path) -> None:
         """All blobs of a virtual directory to a directory."""
@@ -196,7 +202,7 @@ class Blobs:
                 if properties.directory:
                     target.mkdir(parents=True, exist_ok=True)
                 else:
-                    jobs.append(threads.submit(self.download, container, blob, target))
+                    jobs.append(threads.submit(self.download, container, blob, target, properties.size))
             for job in jobs:
                 job.result()
 
@@ -208,7 +214,7 @@ class Blobs:
             size = path.stat().st_size
             for attempt in (1, 2):
                 try:
-                    with self._turn(size), path.open("rb") as stream:
+                    with self._budget.spend(self._weight(size)), path.open("rb") as stream:
                         answer = self._blob(container, name).upload_blob(
                             stream,
                             length=size,
