@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -143,6 +143,12 @@ def test_the_following_run_is_after_the_last_and_at_most_one_interval_away(inter
     assert (found - START) % recurrence == timedelta(0)
     assert found - recurrence <= now
     assert following(START, None, now) is None
+
+
+def test_the_end_of_the_calendar_is_the_end_of_a_schedule() -> None:
+    """A run in the last year there is has no following one."""
+    last = datetime.max.replace(tzinfo=UTC) - timedelta(days=1)
+    assert following(last, timedelta(days=7), last) is None
 
 
 def test_a_schedule_disabled_twice_is_disabled() -> None:

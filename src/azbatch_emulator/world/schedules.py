@@ -61,7 +61,10 @@ def following(due: datetime, recurrence: timedelta | None, now: datetime) -> dat
     if recurrence is None:
         return None
     passed = max(1, (now - due) // recurrence)
-    return due + passed * recurrence
+    try:
+        return due + passed * recurrence
+    except OverflowError:
+        return None  # the calendar ends before
 
 
 def _await(state: State, schedule: JobSchedule, now: datetime) -> JobSchedule:
