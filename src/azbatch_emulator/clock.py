@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Protocol
 
 
@@ -34,26 +34,3 @@ class RealClock:
 
     async def sleep_until(self, due: datetime) -> None:
         await asyncio.sleep(max(0.0, (due - self.now()).total_seconds()))
-
-
-class ManualClock:
-    """Stands still until `advance` moves it; sleepers whose time has come then wake."""
-
-    def __init__(self, start: datetime) -> None:
-        self._now = start
-        self._moved = asyncio.Condition()
-
-    def now(self) -> datetime:
-        return self._now
-
-    def wall(self) -> datetime:
-        return self._now
-
-    async def advance(self, by: timedelta) -> None:
-        async with self._moved:
-            self._now += by
-            self._moved.notify_all()
-
-    async def sleep_until(self, due: datetime) -> None:
-        async with self._moved:
-            await self._moved.wait_for(lambda: self._now >= due)

@@ -36,13 +36,14 @@ class PackageStorage:
         query = blob_query(self._account, self._key, container, blob, permissions, expiry)
         return f"{self._url}/{container}/{quote(blob)}?{query}", expiry
 
+    def is_prepared(self, batch_account: str, application: str) -> bool:
+        return self.container(batch_account, application) in self._made
+
     def prepare(self, batch_account: str, application: str, now: datetime) -> None:
         """See that the container is there. Blocking. Raises EmulatorError."""
         import requests  # not before it is needed: it is slow to load
 
         container = self.container(batch_account, application)
-        if container in self._made:
-            return
         query = container_query(self._account, self._key, now + VALID)
         try:
             with requests.Session() as session:

@@ -56,7 +56,7 @@ class Pools:
             raise ArmRefused(404, "ParentResourceNotFound", f"The Batch account of {id.text} was not found.")
         try:
             given = rules.read("CreatePool", to_data_plane(id.name, body))
-            applications.check(self._tenant.applications(service.account), given)
+            applications.check(lambda: self._tenant.applications(service.account), given)
             present = service.engine.world.pools.get(id.name.lower())
             if present is None:
                 service.engine.submit(events.AddPool(spec=decode.pool(given)))

@@ -337,21 +337,18 @@ class Tenant:
         """Where a package is to be written, as the answer to whoever may write it says."""
         if resource.id.type.lower() != VERSION.lower() or self.packages is None:
             return {}
-        application = resource.id.parent
-        assert application is not None
-        assert application.parent is not None
-        address, expiry = self.packages.address(
-            application.parent.name, application.name, resource.id.name, "rw", self._now()
-        )
+        address, expiry = self.packages.address(*_owner(resource), resource.id.name, "rw", self._now())
         return {"storageUrl": address, "storageUrlExpiry": expiry.isoformat()}
 
     async def _prepare_packages(self) -> None:
         """See that what a storageUrl leads to can be written."""
-        for one in list(self.arm.store.of_type(VERSION)) if self.packages else ():
-            application = one.id.parent
-            if self.packages and application is not None and application.parent is not None:
-                account, name = application.parent.name, application.name
-                await asyncio.to_thread(self.packages.prepare, account, name, self._now())
+        packages = self.packages
+        if packages is None:
+            return
+        for one in list(self.arm.store.of_type(VERSION)):
+            account, application = _owner(one)
+            if not packages.is_prepared(account, application):
+                await asyncio.to_thread(packages.prepare, account, application, self._now())
 
     # Storage accounts
 
@@ -447,6 +444,14 @@ class Tenant:
             "machines": [f"{name}-head", f"{name}-desk"],
             "people": [OWNER, researcher.name],
         }
+
+
+def _owner(package: Resource) -> tuple[str, str]:
+    """(account, application) that a package belongs to."""
+    application = package.id.parent
+    assert application is not None
+    assert application.parent is not None
+    return application.parent.name, application.name
 
 
 def _managed(resource: Resource) -> Identity:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import inspect
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any
 
@@ -113,6 +114,16 @@ def connect(emulator: Emulator, *, aio: bool, tls: bool, loop: asyncio.AbstractE
     from azure.batch import BatchClient
 
     return Driver(BatchClient(url, credential, **options))
+
+
+@contextmanager
+def driver_of(kind: str, emulator: Emulator) -> Iterator[Driver]:
+    """The client that `kind` names: `sync` or `aio`, a hyphen, `http` or `tls`."""
+    loop = asyncio.new_event_loop()
+    made = connect(emulator, aio=kind.startswith("aio"), tls=kind.endswith("tls"), loop=loop)
+    yield made
+    made.close()
+    loop.close()
 
 
 def pool(pool_id: str, **changes: Any) -> dict[str, Any]:

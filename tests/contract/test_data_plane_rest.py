@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import io
 import itertools
 import re
@@ -20,7 +19,7 @@ from azure.storage.blob import BlobServiceClient, ContainerSasPermissions, gener
 
 from azbatch_emulator.batch.routes import OPERATIONS
 from azbatch_emulator.launcher import Emulator
-from tests.contract.sdk import Driver, Token, connect, now, pool
+from tests.contract.sdk import Driver, Token, connect, driver_of, now, pool
 
 _numbers = itertools.count()
 SHELL = "/bin/sh -c '{}'"
@@ -28,12 +27,8 @@ SHELL = "/bin/sh -c '{}'"
 
 @pytest.fixture(params=["sync-http", "aio-tls"])
 def driver(request: pytest.FixtureRequest, azbatch_emulator: Emulator) -> Iterator[Driver]:
-    loop = asyncio.new_event_loop()
-    kind = str(request.param)
-    made = connect(azbatch_emulator, aio=kind.startswith("aio"), tls=kind.endswith("tls"), loop=loop)
-    yield made
-    made.close()
-    loop.close()
+    with driver_of(str(request.param), azbatch_emulator) as made:
+        yield made
 
 
 @pytest.fixture

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import itertools
 from collections.abc import Iterator
 
@@ -11,7 +10,7 @@ from azure.core import MatchConditions
 from azure.core.exceptions import HttpResponseError, ResourceExistsError, ResourceNotFoundError
 
 from azbatch_emulator.launcher import Emulator
-from tests.contract.sdk import Driver, connect, pool
+from tests.contract.sdk import Driver, connect, driver_of, pool
 
 _numbers = itertools.count()
 SHELL = "/bin/sh -c '{}'"
@@ -20,12 +19,8 @@ SHELL = "/bin/sh -c '{}'"
 @pytest.fixture(params=["sync-http", "sync-tls", "aio-http", "aio-tls"])
 def driver(request: pytest.FixtureRequest, azbatch_emulator: Emulator) -> Iterator[Driver]:
     """Each kind of client in turn."""
-    loop = asyncio.new_event_loop()
-    kind = str(request.param)
-    made = connect(azbatch_emulator, aio=kind.startswith("aio"), tls=kind.endswith("tls"), loop=loop)
-    yield made
-    made.close()
-    loop.close()
+    with driver_of(str(request.param), azbatch_emulator) as made:
+        yield made
 
 
 @pytest.fixture

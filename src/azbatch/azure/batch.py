@@ -209,10 +209,6 @@ class BatchAccount:
     def list_jobs(self) -> list[Json]:
         return self._list("/jobs")
 
-    def update_job(self, job_id: str, body: Json) -> None:
-        """Change the given properties of a job, such as its metadata."""
-        self._send("PATCH", _path("jobs", job_id), body=body)
-
     def terminate_job(self, job_id: str, reason: str) -> None:
         """End the job and all its tasks with one call; a job that has ended or is gone is fine."""
         ended = {"JobNotFound", "JobCompleted", "JobBeingTerminated", "JobBeingDeleted"}
@@ -221,10 +217,6 @@ class BatchAccount:
     def delete_job(self, job_id: str) -> None:
         """Ask for the deletion; a job that is gone or going is fine."""
         self._forgiving("DELETE", _path("jobs", job_id), {"JobNotFound", "JobBeingDeleted"})
-
-    def preparation_status(self, job_id: str) -> list[Json]:
-        """Preparation and release tasks by node; empty for a job without them."""
-        return self._list(_path("jobs", job_id, "jobpreparationandreleasetaskstatus"), kind="preparation")
 
     def add_tasks(self, job_id: str, bodies: Sequence[Json]) -> list[Json]:
         """One addtaskcollection call of at most 100 tasks: a result for each."""

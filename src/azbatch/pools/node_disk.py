@@ -5,6 +5,7 @@ Source: "Azure Batch: data disks" (attached without a file system) and "Temporar
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, ClassVar, Self
@@ -22,7 +23,7 @@ class DiskKind(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class NodeDisk:
+class NodeDisk(ABC):
     """`size_gb` is of the data disk, and None for NVMe. Subclasses say what it is for, and what is done with it."""
 
     kind: DiskKind
@@ -72,8 +73,9 @@ class NodeDisk:
             '| while read -r d; do if [ -b "$d" ]; then echo "$d"; break; fi; done);'
         )
 
+    @abstractmethod
     def _use(self) -> str:
-        raise NotImplementedError
+        """Shell text that makes use of `$disk`."""
 
 
 FORMAT = '{ blkid "$disk" >/dev/null || mkfs.ext4 -q -m 0 "$disk"; }'

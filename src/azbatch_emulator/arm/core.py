@@ -61,7 +61,6 @@ class Arm:
         propagation: timedelta = PROPAGATION,
     ) -> None:
         self.store = Store()
-        self.principals: dict[str, Principal] = {}
         self.operations: dict[str, Operation] = {}
         self.revoked: list[rbac.Grant] = []
         self._kinds = {kind.type.lower(): kind for provider in providers for kind in provider.kinds}

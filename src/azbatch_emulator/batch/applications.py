@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from azbatch_emulator.batch.call import Call, Reply, page
@@ -28,12 +28,12 @@ def get(call: Call) -> Reply:
     return Reply(body=_encoded(found))
 
 
-def check(applications: Iterable[Application], body: Mapping[str, Any]) -> None:
-    """Raises Refused for a pool or task that refers to a package that is not there."""
+def check(applications: Callable[[], Iterable[Application]], body: Mapping[str, Any]) -> None:
+    """Raises Refused for a pool or task that refers to a package that is not there; most refer to none."""
     references = body.get("applicationPackageReferences") or ()
     if not references:
         return
-    known = {one.id.lower(): one for one in applications}
+    known = {one.id.lower(): one for one in applications()}
     for reference in references:
         name, version = str(reference.get("applicationId") or ""), reference.get("version")
         application = known.get(name.lower())

@@ -25,6 +25,25 @@ def _time(when: datetime | None) -> str | None:
     return None if when is None else stamp(when)
 
 
+def _changes(record: Pool | Job | JobSchedule | Task) -> Json:
+    """When it was made and last changed."""
+    return {
+        "eTag": etag(record.last_modified),
+        "lastModified": stamp(record.last_modified),
+        "creationTime": stamp(record.created),
+    }
+
+
+def _states(record: Job | JobSchedule | Task | Subtask) -> Json:
+    """Its present state and the one before."""
+    return {
+        "state": record.state.value,
+        "stateTransitionTime": stamp(record.state_since),
+        "previousState": record.previous_state.value if record.previous_state else None,
+        "previousStateTransitionTime": _time(record.previous_state_since),
+    }
+
+
 def _details(fault: Fault) -> list[Json] | None:
     return [{"name": name, "value": value} for name, value in fault.details] or None
 
@@ -64,9 +83,7 @@ def pool(record: Pool, nodes: Mapping[str, Node], url: str) -> Json:
             **shown({name: value for name, value in record.spec.items() if name not in _POOL_STATE}),
             "id": record.id,
             "url": f"{url}/pools/{record.id}",
-            "eTag": etag(record.last_modified),
-            "lastModified": stamp(record.last_modified),
-            "creationTime": stamp(record.created),
+            **_changes(record),
             "state": record.state.value,
             "stateTransitionTime": stamp(record.state_since),
             "allocationState": record.allocation_state.value,
@@ -173,13 +190,8 @@ def job(record: Job, url: str) -> Json:
             **shown(record.spec),
             "id": record.id,
             "url": f"{url}/jobs/{record.id}",
-            "eTag": etag(record.last_modified),
-            "lastModified": stamp(record.last_modified),
-            "creationTime": stamp(record.created),
-            "state": record.state.value,
-            "stateTransitionTime": stamp(record.state_since),
-            "previousState": record.previous_state.value if record.previous_state else None,
-            "previousStateTransitionTime": _time(record.previous_state_since),
+            **_changes(record),
+            **_states(record),
             "executionInfo": _clean(info),
         }
     )
@@ -224,13 +236,8 @@ def task(record: Task, url: str) -> Json:
             **(shown(record.spec) if "containerSettings" in record.spec else record.spec),
             "id": record.id,
             "url": f"{url}/jobs/{record.job_id}/tasks/{record.id}",
-            "eTag": etag(record.last_modified),
-            "lastModified": stamp(record.last_modified),
-            "creationTime": stamp(record.created),
-            "state": record.state.value,
-            "stateTransitionTime": stamp(record.state_since),
-            "previousState": record.previous_state.value if record.previous_state else None,
-            "previousStateTransitionTime": _time(record.previous_state_since),
+            **_changes(record),
+            **_states(record),
             "executionInfo": task_execution(record.execution),
             "nodeInfo": _node_info(record, url),
         }
@@ -250,10 +257,7 @@ def subtask(record: Subtask, task: Task, url: str) -> Json:
             "exitCode": run.exit_code,
             "failureInfo": failure(run.failure),
             "result": run.result,
-            "state": record.state.value,
-            "stateTransitionTime": stamp(record.state_since),
-            "previousState": record.previous_state.value if record.previous_state else None,
-            "previousStateTransitionTime": _time(record.previous_state_since),
+            **_states(record),
         }
     )
 
@@ -266,13 +270,8 @@ def job_schedule(record: JobSchedule, url: str) -> Json:
             **record.spec,
             "id": record.id,
             "url": f"{url}/jobschedules/{record.id}",
-            "eTag": etag(record.last_modified),
-            "lastModified": stamp(record.last_modified),
-            "creationTime": stamp(record.created),
-            "state": record.state.value,
-            "stateTransitionTime": stamp(record.state_since),
-            "previousState": record.previous_state.value if record.previous_state else None,
-            "previousStateTransitionTime": _time(record.previous_state_since),
+            **_changes(record),
+            **_states(record),
             "executionInfo": _clean(
                 {"nextRunTime": _time(record.next_run), "recentJob": recent, "endTime": _time(record.end_time)}
             ),

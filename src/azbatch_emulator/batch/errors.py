@@ -98,7 +98,6 @@ ERRORS: Mapping[str, tuple[int, str]] = {
     "InvalidRange": (416, "The range specified is invalid for the current size of the resource."),
     "TooManyRequests": (429, "Too many requests. Please retry later."),
     "InternalError": (500, "Server encountered an internal error. Please try again after some time."),
-    "NotImplemented": (501, "The requested operation is not implemented by the emulator."),
     "ServerBusy": (503, "Server is busy. Please retry after some time."),
     "TooManyEnableAutoScaleRequests": (503, "Too many Enable Pool AutoScale requests are issued on the pool."),
 }

@@ -31,7 +31,7 @@ def check_packages(call: Call, spec: Mapping[str, Any]) -> None:
     """Raises Refused where the job's own pool or a task of it refers to a package that is not there."""
     automatic = (spec.get("poolInfo") or {}).get("autoPoolSpecification") or {}
     for part in (automatic.get("pool"), spec.get("jobManagerTask")):
-        applications.check(call.applications(), part or {})
+        applications.check(call.applications, part or {})
 
 
 def encoded(call: Call, job: Job) -> dict[str, Any]:

@@ -30,7 +30,7 @@ def _existing(call: Call) -> Pool:
 
 def add(call: Call) -> Reply:
     spec = decode.pool(call.body)
-    applications.check(call.applications(), spec)
+    applications.check(call.applications, spec)
     call.engine.submit(events.AddPool(spec=spec))
     pool = call.world.pool(spec["id"])
     address = f"{call.url}/pools/{pool.id}"
@@ -72,7 +72,7 @@ def patch(call: Call) -> Reply:
     changes = {name: call.body[name] for name in _PATCHABLE if name in call.body}
     if "startTask" in changes:
         changes["startTask"] = decode.start_task(changes["startTask"])
-    applications.check(call.applications(), changes)
+    applications.check(call.applications, changes)
     call.engine.submit(events.PatchPool(pool_id=call.path["poolId"], changes=changes))
     return _touched(call, 200)
 
@@ -83,7 +83,7 @@ def update_properties(call: Call) -> Reply:
     changes: dict[str, Any] = {name: call.body.get(name) for name in REPLACEABLE}
     if changes["startTask"] is not None:
         changes["startTask"] = decode.start_task(changes["startTask"])
-    applications.check(call.applications(), changes)
+    applications.check(call.applications, changes)
     call.engine.submit(events.PatchPool(pool_id=call.path["poolId"], changes=changes))
     return _touched(call, 204)
 

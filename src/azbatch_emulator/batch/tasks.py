@@ -36,7 +36,7 @@ def _existing(call: Call) -> Task:
 def add(call: Call) -> Reply:
     job = call.world.job(call.path["jobId"])
     spec = decode.task(call.body, job.spec)
-    applications.check(call.applications(), spec)
+    applications.check(call.applications, spec)
     (result,) = call.engine.submit(events.AddTasks(job_id=job.id, specs=[spec])).results
     if isinstance(result, Refused):
         raise result
@@ -52,7 +52,7 @@ def add_collection(call: Call) -> Reply:
     for body in call.body["value"]:
         try:
             spec = decode.task(rules.read("CreateTask", body, call.context), job.spec)
-            applications.check(call.applications(), spec)
+            applications.check(call.applications, spec)
             specs.append(spec)
         except Refused as refusal:
             # What the parser cannot read is the fault of the whole request.

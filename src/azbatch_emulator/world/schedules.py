@@ -83,9 +83,10 @@ def come_due(state: State, key: str, due: datetime, now: datetime) -> None:
     schedule = state.schedules.get(key)
     if schedule is None or schedule.next_run != due or schedule.state is not JobScheduleState.ACTIVE:
         return
-    after = following(due, _length(schedule, "recurrenceInterval"), now)
-    while after is not None and after <= now:
-        due, after = after, following(after, _length(schedule, "recurrenceInterval"), now)
+    recurrence = _length(schedule, "recurrenceInterval")
+    after = following(due, recurrence, now)
+    if after is not None and after <= now:  # the latest of several that were missed
+        due, after = after, following(after, recurrence, now)
     schedule = _put(state, replace(schedule, due=due, waiting=True, next_run=after))
     _make_or_wait(state, _await(state, schedule, now), now)
 
