@@ -31,6 +31,10 @@ SAME = (
 ENUMERATIONS = frozenset({"nodeFillType", "scope", "elevationLevel", "caching"})
 
 
+# Of registries, users and mounted file systems.
+SECRETS = frozenset({"password", "accountKey", "sasKey", "sshPrivateKey"})
+
+
 def _lower(text: str) -> str:
     return text[:1].lower() + text[1:]
 
@@ -52,12 +56,12 @@ def _recased(value: Any, change: Callable[[str], str]) -> Any:
 
 
 def shown(value: Any) -> Any:
-    """What was given, at any depth, without passwords: the service keeps those of registries to itself."""
+    """What was given, at any depth, without secrets: the service keeps those to itself."""
     if isinstance(value, list):
         return [shown(item) for item in value]
     if not isinstance(value, Mapping):
         return value
-    return {name: shown(item) for name, item in value.items() if name != "password"}
+    return {name: shown(item) for name, item in value.items() if name not in SECRETS}
 
 
 def to_data_plane(name: str, body: Body) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import pickle
 import re
 from collections.abc import Callable, Mapping
@@ -34,6 +35,7 @@ from azbatch_emulator.pool_resources import Pools
 from azbatch_emulator.records import Application, Fault, Pool
 from azbatch_emulator.starting_workspace import MACHINE
 
+log = logging.getLogger(__name__)
 OWNER = "owner"
 FORMAT = 1
 
@@ -348,7 +350,10 @@ class Tenant:
         for one in list(self.arm.store.of_type(VERSION)):
             account, application = _owner(one)
             if not packages.is_prepared(account, application):
-                await asyncio.to_thread(packages.prepare, account, application, self._now())
+                try:
+                    await asyncio.to_thread(packages.prepare, account, application, self._now())
+                except EmulatorError as error:
+                    log.warning("%s", error)  # tried again at the next request
 
     # Storage accounts
 

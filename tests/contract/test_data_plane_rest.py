@@ -19,7 +19,7 @@ from azure.storage.blob import BlobServiceClient, ContainerSasPermissions, gener
 
 from azbatch_emulator.batch.routes import OPERATIONS
 from azbatch_emulator.launcher import Emulator
-from tests.contract.sdk import Driver, Token, connect, driver_of, now, pool
+from tests.contract.sdk import MACHINE, Driver, Token, connect, driver_of, now, pool
 
 _numbers = itertools.count()
 SHELL = "/bin/sh -c '{}'"
@@ -360,3 +360,68 @@ def test_usage_metrics(azbatch_emulator: Emulator) -> None:
         assert (found.pool_id, found.vm_size, found.total_core_hours) == ("p", "standard_d4s_v5", 2.0)
         other.close()
     client.close()
+
+
+def test_no_answer_tells_a_secret(azbatch_emulator: Emulator) -> None:
+    """Passwords and keys of registries, users and file systems go in and never come out, however deep they lie."""
+    client = connect(azbatch_emulator, aio=False, tls=False)
+    users = [
+        {
+            "name": "u",
+            "password": "geheim-u",
+            "linuxUserConfiguration": {"uid": 1, "gid": 1, "sshPrivateKey": "geheim-k"},
+        }
+    ]
+    blobs = {"accountName": "a", "containerName": "c", "relativeMountPath": "in", "accountKey": "geheim-m"}
+    registry = {"username": "r", "password": "geheim-r", "registryServer": "x.example"}
+    machine = {**MACHINE, "containerConfiguration": {"type": "dockerCompatible", "containerRegistries": [registry]}}
+    secretive = {
+        "virtualMachineConfiguration": machine,
+        "userAccounts": users,
+        "mountConfiguration": [{"azureBlobFileSystemConfiguration": blobs}],
+        "targetDedicatedNodes": 0,
+    }
+    client.call("create_pool", pool("secretive", **secretive))
+    automatic = {key: value for key, value in pool("x", **secretive).items() if key != "id"}
+    task = {"id": "t", "commandLine": "true", "containerSettings": {"imageName": "i", "registry": registry}}
+    info = {"autoPoolSpecification": {"poolLifetimeOption": "job", "pool": automatic}}
+    specification = {"poolInfo": info, "jobManagerTask": task}
+    client.call("create_job", {"id": "secretive", **specification})
+    client.call("create_task", "secretive", {**task, "id": "another"})
+    client.call("create_job_schedule", {"id": "secretive", "schedule": {}, "jobSpecification": specification})
+    paths = (
+        "/pools",
+        "/pools/secretive",
+        "/jobs",
+        "/jobs/secretive",
+        "/jobs/secretive/tasks",
+        "/jobschedules/secretive",
+    )
+    for path in (*paths, "/jobschedules"):
+        answer = _send(client.client, "GET", path)
+        assert answer.status_code == 200
+        assert "geheim" not in answer.text(), path
+    client.done("begin_delete_job_schedule", "secretive")
+    client.done("begin_delete_job", "secretive")
+    client.done("begin_delete_pool", "secretive")
+    client.close()
+
+
+def test_extensions_of_nodes_and_files_that_are_deleted(driver: Driver, name: str) -> None:
+    """What the pool installs is told of each node; a node's file is gone once it was deleted."""
+    extension = {"name": "logs", "publisher": "p", "type": "t", "typeHandlerVersion": "1.0"}
+    driver.call("create_pool", pool(name, virtualMachineConfiguration={**MACHINE, "extensions": [extension]}))
+    (node,) = _nodes(driver, name)
+    assert [one.vm_extension.name for one in driver.all("list_node_extensions", name, node)] == ["logs"]
+    assert driver.call("get_node_extension", name, node, "logs").vm_extension.publisher == "p"
+    with pytest.raises(ResourceNotFoundError):
+        driver.call("get_node_extension", name, node, "nothing")
+    driver.call("create_job", {"id": name, "poolInfo": {"poolId": name}})
+    driver.call("create_task", name, {"id": "t", "commandLine": SHELL.format("echo x > $AZ_BATCH_NODE_SHARED_DIR/x")})
+    _done(driver, name, "t")
+    assert driver.read("download_node_file", name, node, "shared/x") == b"x\n"
+    driver.call("delete_node_file", name, node, "shared/x")
+    with pytest.raises(ResourceNotFoundError):
+        driver.read("download_node_file", name, node, "shared/x")
+    driver.done("begin_delete_job", name)
+    driver.done("begin_delete_pool", name)

@@ -267,7 +267,7 @@ def job_schedule(record: JobSchedule, url: str) -> Json:
     recent = {"id": record.recent_job, "url": f"{url}/jobs/{record.recent_job}"} if record.recent_job else None
     return _clean(
         {
-            **record.spec,
+            **shown(record.spec),
             "id": record.id,
             "url": f"{url}/jobschedules/{record.id}",
             **_changes(record),
