@@ -13,7 +13,7 @@ from typing import Any
 from urllib.parse import quote
 
 from azbatch.azure import credentials
-from azbatch.azure.faults import refused, unreachable
+from azbatch.azure.faults import broke_off, refused, unreachable
 from azbatch.errors import ConfigurationError, ServiceError
 
 API_VERSION = "2025-06-01"
@@ -71,7 +71,7 @@ class BatchAccount:
         stream: bool = False,
         kind: str = "",
     ) -> Any:
-        from azure.core.exceptions import AzureError, ServiceResponseError
+        from azure.core.exceptions import AzureError
         from azure.core.rest import HttpRequest
 
         self.requests[f"{method} {kind or path.split('/')[1]}"] += 1
@@ -96,7 +96,7 @@ class BatchAccount:
                     response = answer
                     break
                 # The client repeats no POST whose answer was lost; ours may all be sent twice.
-                if not isinstance(error, ServiceResponseError) or attempt == RESETS:
+                if not broke_off(error) or attempt == RESETS:
                     raise unreachable(self.url, error) from error
                 time.sleep(0.1 * 2**attempt)
         if response.status_code >= 400:

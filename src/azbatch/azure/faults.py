@@ -55,6 +55,16 @@ def refused(response: Any, what: str) -> ServiceError:
     )
 
 
+def broke_off(error: Any) -> bool:
+    """Whether a connection that was there broke, so that the same may be tried on another one.
+
+    azure-core counts one that breaks within TLS among those that never were.
+    """
+    from azure.core.exceptions import ServiceResponseError
+
+    return isinstance(error, ServiceResponseError) or "EOF occurred in violation of protocol" in str(error)
+
+
 def unreachable(url: str, error: Exception) -> ServiceError:
     """No answer: which host, why, and what to look at."""
     host = urlsplit(url).netloc
