@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import ssl
+import struct
 import threading
 from pathlib import Path
 
@@ -15,15 +16,16 @@ from azbatch.azure.faults import broke_off
 from azbatch_emulator import tls
 
 
-def _raised(address: str, bundle: str) -> AzureError:
+def _raised(address: str, bundle: str, body: bytes = b"") -> AzureError:
     """What azure-core makes of the fault."""
     with RequestsTransport(connection_verify=bundle) as transport, pytest.raises(AzureError) as found:
-        transport.send(HttpRequest("GET", address))
+        transport.send(HttpRequest("PUT", address, data=body))
     return found.value
 
 
-def test_a_connection_that_ends_within_tls_broke_off(tmp_path: Path) -> None:
-    """The server is gone after the handshake, without the orderly end that TLS has."""
+@pytest.mark.parametrize("linger", [False, True])
+def test_a_connection_that_ends_within_tls_broke_off(tmp_path: Path, linger: bool) -> None:
+    """The server is gone after the handshake, before the answer or in the middle of what it is sent."""
     made = tls.ensure(tmp_path)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(made.certificate, made.key)
@@ -31,12 +33,15 @@ def test_a_connection_that_ends_within_tls_broke_off(tmp_path: Path) -> None:
 
         def serve() -> None:
             connection = context.wrap_socket(listener.accept()[0], server_side=True)
-            connection.recv(65536)
-            socket.socket(fileno=connection.detach()).close()
+            if not linger:
+                connection.recv(65536)
+            with socket.socket(fileno=connection.detach()) as bare:
+                # With zero seconds to linger it is reset.
+                bare.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", int(linger), 0))
 
         server = threading.Thread(target=serve)
         server.start()
-        error = _raised(f"https://127.0.0.1:{listener.getsockname()[1]}/", str(made.authority))
+        error = _raised(f"https://127.0.0.1:{listener.getsockname()[1]}/", str(made.authority), bytes(8_000_000))
         server.join()
     assert broke_off(error), repr(error)
 
